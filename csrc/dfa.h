@@ -1,0 +1,25 @@
+// A byte-level DFA as a builder hands it over: raw, before minimisation.
+//
+// Two builders produce it (outlines-core through Python, and our own determiniser); `automaton.h` alone
+// consumes it. Numbering is the builder's own, unreachable and hopeless states are permitted.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+namespace fastmask {
+
+struct Dfa {
+  static constexpr int32_t kNone = -1;  // "no transition": the text can no longer match
+
+  std::array<uint8_t, 256> class_of{};  // byte → byte class; bytes of one class are never told apart
+  int32_t num_classes = 0;              // classes are 0 … num_classes-1, at most 256
+  int32_t initial = kNone;              // kNone: the language is empty
+  std::vector<uint8_t> is_final;        // [num_states] 0 or 1
+  std::vector<int32_t> next;            // [num_states * num_classes], state-major; a state or kNone
+
+  int32_t num_states() const { return static_cast<int32_t>(is_final.size()); }
+};
+
+}  // namespace fastmask

@@ -1,0 +1,58 @@
+"""Every error that fastmask raises on purpose.
+
+One small hierarchy under :class:`FastmaskError`; each class is also the built-in it resembles, so that
+``except ValueError`` keeps working. Messages say what was given, what was expected and what to do.
+"""
+
+__all__ = [
+    "CompileLimitError",
+    "FastmaskError",
+    "InputError",
+    "InputTypeError",
+    "RegexError",
+    "SchemaError",
+    "TokenRangeError",
+    "UnsupportedSchemaError",
+    "UnsupportedSchemaWarning",
+    "VocabularyError",
+]
+
+
+class FastmaskError(Exception):
+    """Base class: catches everything that fastmask raises on purpose."""
+
+
+class VocabularyError(FastmaskError, ValueError):
+    """A tokenizer or a list of tokens from which no vocabulary can be made, or the wrong vocabulary."""
+
+
+class RegexError(FastmaskError, ValueError):
+    """A regular expression that does not parse, or that matches no text at all."""
+
+
+class CompileLimitError(FastmaskError, RuntimeError):
+    """Compilation passed one of its budgets (seconds, states, bytes)."""
+
+
+class SchemaError(FastmaskError, ValueError):
+    """A JSON schema that is malformed or cannot be translated."""
+
+
+class UnsupportedSchemaError(SchemaError):
+    """A schema keyword that the translation would silently drop or weaken."""
+
+
+class UnsupportedSchemaWarning(UserWarning):
+    """With ``strict=False``: what :class:`UnsupportedSchemaError` would have said."""
+
+
+class InputError(FastmaskError, ValueError):
+    """A shape, a start or a length that does not fit."""
+
+
+class InputTypeError(FastmaskError, TypeError):
+    """An argument of the wrong type or dtype."""
+
+
+class TokenRangeError(FastmaskError, IndexError):
+    """A token id outside ``0 … vocab_size - 1``, or a state id outside ``0 … num_states - 1``."""
