@@ -1,0 +1,332 @@
+"""A constraint: one automaton, one vocabulary; tokens → states → masks."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmask import _core, outlines
+from fastmask.errors import InputError, InputTypeError, RegexError, TokenRangeError, VocabularyError
+from fastmask.rows import After, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
+from fastmask.schema import schema_text
+from fastmask.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from outlines_core import Index
+
+__all__ = ["Check", "Constraint"]
+
+
+class Check(NamedTuple):
+    """What :meth:`Constraint.check` found out about each row."""
+
+    first_error: Any
+    """int64 [B]: index of the first token that broke the constraint, -1 = none."""
+    complete: Any
+    """bool [B]: the row's last state is final (or DONE): nothing is missing. False for unconstrained rows."""
+
+
+class Constraint:
+    """Which tokens keep a text within a format, for every position of a batch at once.
+
+    Made by :meth:`from_schema`, :meth:`from_regex`, :meth:`from_choices` or :meth:`from_index`.
+
+    A *state* is one integer, 0 … ``num_states - 1``, and the mask is a function of it. Three states exist for
+    every constraint: ``fm.FREE`` (no constraint here, every token allowed), ``fm.DONE`` (complete, EOS was
+    read; only EOS allowed) and ``fm.DEAD`` (broken; only EOS allowed, so that no row is ever empty).
+
+    **Alignment**: ``states[b, t]`` is the state after reading ``tokens[b, start[b] : t+1]``, so its mask goes
+    with ``logits[b, t]``, the prediction of token ``t+1``. Before ``start[b] - 1`` the state is FREE, at
+    ``start[b] - 1`` it is ``initial_state``.
+
+    Arrays are numpy in, numpy out; torch in, torch out on the same device. Nothing is mutable but a cache of
+    masks: share a constraint between threads and processes freely; pickling keeps its states' numbers.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, engine: _core.Engine, rebuild: tuple[Any, ...], source: str) -> None:
+        """Not public: use the constructors named ``from_…``."""
+        self._vocabulary = vocabulary
+        self._engine = engine
+        self._rebuild = rebuild  # what makes an equal engine again in another process
+        self._source = source
+        self._final = np.asarray(engine.final_states()).astype(bool)  # [num_states]
+
+    # ---- making one -------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_schema(
+        cls, schema: Any, vocabulary: Vocabulary, whitespace: str | None = None, strict: bool = True
+    ) -> Constraint:
+        """The JSON texts that satisfy a schema.
+
+        Args:
+            schema: a pydantic model, anything ``pydantic.TypeAdapter`` takes, a JSON-schema dict, or its text.
+            vocabulary: the model's vocabulary.
+            whitespace: regular expression of what may stand between the parts of the JSON; ``None``: one space
+                or none (``json.dumps`` with any of its usual separators fits; an indented text does not).
+            strict: refuse a schema of which a part would not be enforced; ``False`` warns instead.
+
+        Raises:
+            SchemaError: the schema is malformed or cannot be translated.
+            UnsupportedSchemaError: with ``strict``, a keyword would silently be dropped or weakened.
+        """
+        text = schema_text(schema)
+        _ = strict
+        regex = outlines.schema_to_regex(text, whitespace)
+        name = getattr(schema, "__name__", None)
+        return cls._from_regex(regex, vocabulary, f"schema {name}" if name else "a JSON schema")
+
+    @classmethod
+    def from_regex(cls, regex: str, vocabulary: Vocabulary) -> Constraint:
+        """The texts that a regular expression matches as a whole.
+
+        The dialect is that of Rust's ``regex`` crate without ``^``, ``$``, ``\\b``, look-around and
+        back-references: https://docs.rs/regex/latest/regex/#syntax
+
+        Raises:
+            RegexError: the pattern does not parse, or matches no text at all.
+        """
+        if not isinstance(regex, str):
+            raise InputTypeError(f"a regular expression is a str, got {type(regex).__name__}")
+        shown = regex if len(regex) <= 60 else regex[:60] + "…"
+        return cls._from_regex(regex, vocabulary, f"regex {shown!r}")
+
+    @classmethod
+    def from_choices(cls, choices: Iterable[str], vocabulary: Vocabulary) -> Constraint:
+        """Exactly one of the given texts.
+
+        Raises:
+            InputTypeError: a choice that is not a string.
+            InputError: no choice at all.
+        """
+        listed = [choices] if isinstance(choices, str) else list(choices)
+        wrong = [choice for choice in listed if not isinstance(choice, str)]
+        if isinstance(choices, str) or wrong:
+            raise InputTypeError(f"choices must be a list of strings, got {choices if not wrong else wrong[0]!r}")
+        if not listed:
+            raise InputError("choices is empty: a constraint needs at least one text")
+        regex = "|".join(re.escape(choice) for choice in listed)
+        return cls._from_regex(regex, vocabulary, f"{len(listed)} choices")
+
+    @classmethod
+    def from_index(cls, index: Index, vocabulary: Vocabulary) -> Constraint:
+        """The language of an ``outlines_core.Index`` that you already have, walked as it is.
+
+        Its states are renumbered; everything else is its own, also where its vocabulary differs from the bytes
+        that ``vocabulary`` knows. ``vocabulary`` gives the logits' width and the EOS ids, to which the Index's
+        own EOS must belong.
+
+        Raises:
+            VocabularyError: the Index uses token ids beyond ``vocabulary``.
+            InputTypeError: not an ``outlines_core.Index``.
+        """
+        _require_vocabulary(vocabulary)
+        table = outlines.index_table(index, vocabulary.eos_token_ids)
+        if table.symbols.size and table.symbols.max() >= vocabulary.size:
+            raise VocabularyError(
+                f"the index allows token id {table.symbols.max()}, beyond the {vocabulary.size:,} of this vocabulary;"
+                " was it built for another tokenizer?"
+            )
+        return cls._from_table(table, vocabulary, "an outlines_core.Index")
+
+    @classmethod
+    def _from_regex(cls, regex: str, vocabulary: Vocabulary, source: str) -> Constraint:
+        _require_vocabulary(vocabulary)
+        table = outlines.byte_table(regex)
+        if not table.finals.size:
+            raise RegexError(f"{source} matches no text at all, so every token would be forbidden")
+        automaton = _core.Automaton.from_transitions(
+            table.from_states, table.symbols.astype(np.uint8), table.to_states, table.num_states, table.initial, table.finals
+        )
+        return cls._from_automaton(automaton, vocabulary, source)
+
+    @classmethod
+    def _from_automaton(cls, automaton: _core.Automaton, vocabulary: Vocabulary, source: str) -> Constraint:
+        engine = _core.Engine(automaton, vocabulary.core)
+        return cls(vocabulary, engine, (_rebuild_from_dfa, *automaton.to_dfa()), source)
+
+    @classmethod
+    def _from_table(cls, table: outlines.Table, vocabulary: Vocabulary, source: str) -> Constraint:
+        engine = _core.Engine.from_table(*table, vocabulary.size, list(vocabulary.eos_token_ids))
+        return cls(vocabulary, engine, (_rebuild_from_table, *table), source)
+
+    # ---- what it is -------------------------------------------------------------------------------------
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary that the constraint was made for."""
+        return self._vocabulary
+
+    @property
+    def vocab_size(self) -> int:
+        """Width of the logits and of boolean masks."""
+        return self._vocabulary.size
+
+    @property
+    def num_states(self) -> int:
+        """Number of states, FREE, DONE and DEAD included."""
+        return self._engine.num_states
+
+    @property
+    def num_masks(self) -> int:
+        """Number of distinct masks computed so far."""
+        return self._engine.num_masks
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the automaton and the masks computed so far, without the vocabulary and its trie."""
+        return self._engine.nbytes
+
+    @property
+    def initial_state(self) -> int:
+        """The state before the first constrained token."""
+        return _core.INITIAL
+
+    def is_final(self, states: Any) -> Any:
+        """May the text end here? ``bool`` for one state, bool [...] for an array of states.
+
+        True for DONE, false for FREE and DEAD.
+
+        Raises:
+            TokenRangeError: a state outside 0 … ``num_states - 1``.
+        """
+        ids = self._states(states)
+        return _plain(like(self._final[ids], states))
+
+    # ---- tokens → states --------------------------------------------------------------------------------
+
+    def walk(self, tokens: Any, start: Any = 0, lengths: Any = None) -> Any:
+        """The state after every token of every row.
+
+        Args:
+            tokens: integers [B, T], or a list of B rows of any lengths.
+            start: index of each row's first constrained token, 0 … its length: one integer, integers [B], or
+                ``fm.after(token_id)``. Tokens before it are not looked at.
+            lengths: integers [B], where rows of an array are padded on the right.
+
+        Returns:
+            int32 [B, T] (ragged rows: T is the longest). Positions past a row's length repeat its last state.
+
+        Raises:
+            TokenRangeError: a token id outside the vocabulary; the message names row and position.
+            InputError, InputTypeError: shapes, dtypes, starts or lengths that do not fit.
+        """
+        rows = token_rows(tokens, lengths)
+        index, trigger = (None, start.token_id) if isinstance(start, After) else (start_per_row(start, len(rows.offsets)), 0)
+        if index is None and not 0 <= trigger < self.vocab_size:
+            raise TokenRangeError(f"after({trigger}): the token id lies outside 0 … {self.vocab_size - 1}, the vocabulary")
+        states = self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, rows.width)
+        return like(states, rows.template)
+
+    def advance(self, states: Any, tokens: Any) -> Any:
+        """One token further: int32 [...] from states [...] and tokens [...]; one ``int`` from two.
+
+        Raises:
+            TokenRangeError: a state or token id outside its range.
+            InputError: the shapes differ.
+        """
+        ids, taken = state_array(states), token_array(tokens)
+        if ids.shape != taken.shape:
+            raise InputError(f"states have shape {ids.shape}, tokens {taken.shape}: expected one token for each state")
+        following = self._engine.advance(ids.reshape(-1), taken.reshape(-1)).reshape(ids.shape)
+        return _plain(like(following, states if is_tensor(states) else tokens))
+
+    def check(self, tokens: Any, start: Any = 0, lengths: Any = None) -> Check:
+        """Where each row first breaks the constraint, and whether it is complete; arguments as for :meth:`walk`.
+
+        A row that ends in a final state is complete, with or without EOS. What follows EOS, padding included,
+        is an error unless it is EOS: give ``lengths``.
+        """
+        rows = token_rows(tokens, lengths)
+        walked = to_numpy(self.walk(tokens, start, lengths))
+        dead = walked == _core.DEAD
+        first = np.where(dead.any(axis=1), dead.argmax(axis=1), -1) if rows.width else np.full(len(walked), -1)
+        last = walked[:, -1] if rows.width else np.full(len(walked), self.initial_state)
+        return Check(
+            first_error=like(first.astype(np.int64), rows.template),
+            complete=like(self._final[last], rows.template),
+        )
+
+    # ---- states → masks ---------------------------------------------------------------------------------
+
+    def bitmask(self, states: Any, out: Any = None) -> Any:
+        """Packed masks: int32 [..., ceil(vocab_size / 32)] from states [...].
+
+        Bit ``i % 32`` of word ``i // 32`` is token ``i``; 1 = allowed; bits past the vocabulary are 0.
+        ``out``: a contiguous array or CPU tensor of that shape to write to instead of a new one.
+
+        Raises:
+            TokenRangeError: a state outside 0 … ``num_states - 1``.
+            InputError, InputTypeError: ``out`` does not fit.
+        """
+        return self._masks(states, out, (self.vocab_size + 31) // 32, np.int32, self._engine.packed_rows)
+
+    def allowed(self, states: Any, out: Any = None) -> Any:
+        """Boolean masks: bool [..., vocab_size] from states [...]; True = allowed. ``out`` as for :meth:`bitmask`."""
+        return self._masks(states, out, self.vocab_size, np.bool_, self._engine.bool_rows)
+
+    def allowed_tokens(self, state: int) -> npt.NDArray[np.int32]:
+        """The ids allowed in one state, ascending int32; EOS among them where the text may end."""
+        return np.flatnonzero(self.allowed(operator.index(state))).astype(np.int32)
+
+    def _masks(self, states: Any, out: Any, width: int, dtype: Any, fill: Any) -> Any:
+        ids = state_array(states)
+        shape = (*ids.shape, width)
+        rows = np.empty(shape, dtype) if out is None else _writable(out, shape, dtype)
+        fill(ids.reshape(-1), rows)
+        return like(rows, states) if out is None else out
+
+    def _states(self, states: Any) -> npt.NDArray[np.int32]:
+        ids = state_array(states)
+        outside = ids[(ids < 0) | (ids >= self.num_states)]
+        if outside.size:
+            raise TokenRangeError(f"state {outside[0]} lies outside 0 … {self.num_states - 1}, the states of this constraint")
+        return ids
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild, *arguments = self._rebuild
+        return rebuild, (self._vocabulary, self._source, *arguments)
+
+    def __repr__(self) -> str:
+        return (
+            f"Constraint({self._source}, num_states={self.num_states:,}, num_masks={self.num_masks:,},"
+            f" vocab_size={self.vocab_size:,}, nbytes={self.nbytes:,})"
+        )
+
+
+def _rebuild_from_dfa(vocabulary: Vocabulary, source: str, *dfa: Any) -> Constraint:
+    return Constraint._from_automaton(_core.Automaton.from_dfa(*dfa), vocabulary, source)
+
+
+def _rebuild_from_table(vocabulary: Vocabulary, source: str, *table: Any) -> Constraint:
+    return Constraint._from_table(outlines.Table(*table), vocabulary, source)
+
+
+def _require_vocabulary(vocabulary: Any) -> None:
+    if not isinstance(vocabulary, Vocabulary):
+        raise InputTypeError(
+            f"expected a fastmask.Vocabulary, got {type(vocabulary).__name__}; make one with"
+            " Vocabulary.from_tokenizer(tokenizer)"
+        )
+
+
+def _writable(out: Any, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+    """``out`` as a numpy view that the kernel can write to, checked."""
+    if is_tensor(out) and out.device.type != "cpu":
+        raise InputTypeError(f"out must be a numpy array or a CPU tensor, got a tensor on {out.device}")
+    view = to_numpy(out) if is_tensor(out) else out
+    if not isinstance(view, np.ndarray) or view.dtype != dtype:
+        raise InputTypeError(f"out must be an array of {np.dtype(dtype)}, got {getattr(out, 'dtype', type(out).__name__)}")
+    if view.shape != shape or not view.flags.c_contiguous or not view.flags.writeable:
+        raise InputError(f"out must be contiguous, writable and of shape {shape}, got shape {view.shape}")
+    return view
+
+
+def _plain(result: Any) -> Any:
+    """A Python number in place of a zero-dimensional array (tensors stay tensors)."""
+    return result.item() if isinstance(result, (np.ndarray, np.generic)) and result.ndim == 0 else result
