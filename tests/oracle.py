@@ -25,32 +25,47 @@ ALPHABET_EOS = 256
 
 
 # ---- a regular expression by partial derivatives (V. Antimirov, 1996) -----------------------------------------
-# A language is a tuple; the state of an automaton is the set of languages of which one must match the rest.
+# A language is a tuple; its parts are languages in their turn, each written as its number in LANGUAGES, because
+# hashing a tuple hashes all that it holds. The state of an automaton is the set of the languages of which one must
+# match the rest.
 
-EMPTY = ("empty",)
+Ranges = tuple[tuple[int, int], ...]  # of numbers, ends included; ascending, apart
+SURROGATES = (0xD800, 0xDFFF)
+LANGUAGES: list[tuple] = []
+NUMBERS: dict[tuple, int] = {}
 
 
 class Pattern:
     """A regular expression, matched as a whole on UTF-8 bytes. States are frozensets of languages."""
 
     def __init__(self, pattern: str) -> None:
-        self.initial = frozenset([_language(sre_parser.parse(pattern))])
+        self.initial = frozenset([_sequence(sre_parser.parse(pattern))])
 
     @staticmethod
-    def step(state: frozenset, byte: int) -> frozenset | None:
+    def step(state: frozenset[int], byte: int) -> frozenset[int] | None:
         return _step(state, byte)
 
     @staticmethod
-    def is_final(state: frozenset) -> bool:
-        return any(_nullable(language) for language in state)
+    def is_final(state: frozenset[int]) -> bool:
+        return any(map(_nullable, state))
 
 
 @cache
-def _step(state: frozenset, byte: int) -> frozenset | None:
+def _step(state: frozenset[int], byte: int) -> frozenset[int] | None:
     return frozenset().union(*(_derivatives(language, byte) for language in state)) or None
 
 
-def _language(parsed: Any) -> tuple:
+def _number(*language: Any) -> int:
+    if language not in NUMBERS:
+        NUMBERS[language] = len(LANGUAGES)
+        LANGUAGES.append(language)
+    return NUMBERS[language]
+
+
+EMPTY = _number("empty")
+
+
+def _sequence(parsed: Any) -> int:
     """What Python's parser returns → one language."""
     result = EMPTY
     for operator, argument in reversed(list(parsed)):
@@ -58,22 +73,22 @@ def _language(parsed: Any) -> tuple:
     return result
 
 
-def _item(operator: Any, argument: Any) -> tuple:
+def _item(operator: Any, argument: Any) -> int:
     if operator is sre.LITERAL:
-        return _characters([(argument, argument)])
+        return _character([(argument, argument)])
     if operator is sre.NOT_LITERAL:
-        return _characters(_complement([(argument, argument)]))
+        return _character(_complement([(argument, argument)]))
     if operator is sre.ANY:
-        return _characters(_complement([(10, 10)]))
+        return _character(_complement([(10, 10)]))
     if operator is sre.IN:
-        return _characters(_class(argument))
+        return _character(_class(argument))
     if operator is sre.BRANCH:
-        return ("or", tuple(_language(branch) for branch in argument[1]))
+        return _number("or", *map(_sequence, argument[1]))
     if operator is sre.SUBPATTERN:
-        return _language(argument[-1])
+        return _sequence(argument[-1])
     if operator in (sre.MAX_REPEAT, sre.MIN_REPEAT):
         low, high, body = argument
-        return ("repeat", _language(body), low, None if high is sre.MAXREPEAT else high)
+        return _number("repeat", _sequence(body), low, None if high is sre.MAXREPEAT else high)
     raise NotImplementedError(f"the oracle does not know {operator}")
 
 
@@ -96,70 +111,77 @@ def _complement(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return [*result, (begin, sys.maxunicode)] if begin <= sys.maxunicode else result
 
 
-def _characters(ranges: Iterable[tuple[int, int]]) -> tuple:
-    """One character out of ranges of code points, of which `b""` bytes are read."""
-    return ("character", tuple(ranges), b"")
+def _character(ranges: Iterable[tuple[int, int]]) -> int:
+    """One character out of ranges of code points; surrogates are none."""
+    return _number("character", tuple(_complement([*_complement(ranges), SURROGATES])))
 
 
-def _then(first: tuple, second: tuple) -> tuple:
-    return second if first == EMPTY else first if second == EMPTY else ("then", first, second)
+def _then(first: int, second: int) -> int:
+    return second if first == EMPTY else first if second == EMPTY else _number("then", first, second)
 
 
-def _nullable(language: tuple) -> bool:
-    kind = language[0]
+@cache
+def _nullable(language: int) -> bool:
+    kind, *parts = LANGUAGES[language]
     if kind == "then":
-        return _nullable(language[1]) and _nullable(language[2])
+        return all(map(_nullable, parts))
     if kind == "or":
-        return any(map(_nullable, language[1]))
+        return any(map(_nullable, parts))
     if kind == "repeat":
-        return language[2] == 0 or _nullable(language[1])
+        return parts[1] == 0 or _nullable(parts[0])
     return kind == "empty"
 
 
 @cache
-def _derivatives(language: tuple, byte: int) -> frozenset:
+def _derivatives(language: int, byte: int) -> frozenset[int]:
     """The languages of which one must match what follows `byte`."""
-    kind = language[0]
+    kind, *parts = LANGUAGES[language]
     if kind == "character":
-        return _read_byte(language[1], language[2] + bytes([byte]))
+        return _first_byte(*parts, byte)
+    if kind == "tail":
+        return _next_byte(*parts, byte)
     if kind == "then":
-        _, first, second = language
+        first, second = parts
         moved = frozenset(_then(rest, second) for rest in _derivatives(first, byte))
         return moved | _derivatives(second, byte) if _nullable(first) else moved
     if kind == "or":
-        return frozenset().union(*(_derivatives(branch, byte) for branch in language[1]))
+        return frozenset().union(*(_derivatives(branch, byte) for branch in parts))
     if kind == "repeat":
-        _, body, low, high = language
+        body, low, high = parts
         if high == 0:
             return frozenset()
-        again = ("repeat", body, max(low - 1, 0), None if high is None else high - 1)
+        again = _number("repeat", body, max(low - 1, 0), None if high is None else high - 1)
         return frozenset(_then(rest, again) for rest in _derivatives(body, byte))
     return frozenset()
 
 
-def _read_byte(ranges: tuple, read: bytes) -> frozenset:
-    span = _code_points_behind(read)
-    if span is None or not any(low <= span[1] and span[0] <= high for low, high in ranges):
+def _first_byte(ranges: Ranges, byte: int) -> frozenset[int]:
+    if byte < 0x80:
+        return frozenset([EMPTY]) if _clip(ranges, byte, byte) else frozenset()
+    for lead, payload, missing, lowest in ((0xC0, 0x1F, 1, 0x80), (0xE0, 0x0F, 2, 0x800), (0xF0, 0x07, 3, 0x10000)):
+        if byte & ~payload == lead:
+            begin = (byte & payload) << 6 * missing
+            # Code points below `lowest` have a shorter encoding, which is the only one.
+            return _tail(_clip(ranges, max(begin, lowest), begin + (1 << 6 * missing) - 1), begin, missing)
+    return frozenset()
+
+
+def _next_byte(missing: int, ranges: Ranges, byte: int) -> frozenset[int]:
+    if byte & 0xC0 != 0x80:
         return frozenset()
-    return frozenset([EMPTY if span[0] == span[1] else ("character", ranges, read)])
+    begin = (byte & 0x3F) << 6 * (missing - 1)
+    return _tail(_clip(ranges, begin, begin + (1 << 6 * (missing - 1)) - 1), begin, missing - 1)
 
 
-@cache
-def _code_points_behind(read: bytes) -> tuple[int, int] | None:
-    """Lowest and highest code point whose UTF-8 begins with `read`; None if there is no such code point."""
-    lead = read[0]
-    length = 1 if lead < 0x80 else 2 if 0xC2 <= lead < 0xE0 else 3 if 0xE0 <= lead < 0xF0 else 4 if 0xF0 <= lead < 0xF5 else 0
-    if not length or any(byte & 0xC0 != 0x80 for byte in read[1:]):
-        return None
-    missing = length - len(read)
-    value = lead & (0x7F, 0x1F, 0x0F, 0x07)[length - 1]
-    for byte in read[1:]:
-        value = value << 6 | byte & 0x3F
-    low, high = value << 6 * missing, (value + 1 << 6 * missing) - 1
-    low, high = max(low, (0, 0x80, 0x800, 0x10000)[length - 1]), min(high, sys.maxunicode)
-    if 0xD800 <= low <= 0xDFFF:  # surrogates have no UTF-8; a prefix covers the lower block only together with them
-        return None
-    return (low, min(high, 0xD7FF) if low < 0xD800 <= high else high) if low <= high else None
+def _clip(ranges: Ranges, low: int, high: int) -> Ranges:
+    return tuple((max(a, low), min(b, high)) for a, b in ranges if a <= high and low <= b)
+
+
+def _tail(ranges: Ranges, begin: int, missing: int) -> frozenset[int]:
+    """What is left of a character: `missing` bytes that spell one of `ranges`, counted from `begin`."""
+    if not ranges or not missing:
+        return frozenset([EMPTY] if ranges else [])
+    return frozenset([_number("tail", missing, tuple((low - begin, high - begin) for low, high in ranges))])
 
 
 # ---- outlines-core's automata -----------------------------------------------------------------------------------
