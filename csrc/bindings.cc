@@ -139,18 +139,17 @@ Array<State> advance_states(const Engine& engine, const Array<State>& states, co
 }
 
 void packed_rows(Engine& engine, const Array<State>& states, Array<int32_t> out) {
-  require_length(out.size(), states.size() * engine.masks.words_per_row(), "out");
+  require_length(out.size(), states.size() * words_for(engine.masks.vocab_size()), "out");
   auto* rows = reinterpret_cast<uint32_t*>(out.mutable_data());
   const py::gil_scoped_release unlock;
   gather_packed(engine.masks, states.data(), states.size(), rows);
 }
 
 void bool_rows(Engine& engine, const Array<State>& states, Array<bool> out) {
-  const int64_t vocab_size = engine.automaton->vocab_size();
-  require_length(out.size(), states.size() * vocab_size, "out");
+  require_length(out.size(), states.size() * engine.masks.vocab_size(), "out");
   auto* rows = reinterpret_cast<uint8_t*>(out.mutable_data());
   const py::gil_scoped_release unlock;
-  gather_bools(engine.masks, states.data(), states.size(), vocab_size, rows);
+  gather_bools(engine.masks, states.data(), states.size(), rows);
 }
 
 void define_sources(py::module_& m) {
