@@ -69,7 +69,7 @@ std::shared_ptr<const Automaton> automaton_from_transitions(const Array<int32_t>
                                                           initial, finals.data(), finals.size()));
 }
 
-// Lets Ctrl-C end a long compilation: the handler's exception passes through the kernel and out.
+// Lets Ctrl-C end a long call: the handler's exception passes through the kernel and out.
 void raise_pending_interrupt() {
   const py::gil_scoped_acquire lock;
   if (PyErr_CheckSignals() != 0) throw py::error_already_set();
@@ -258,6 +258,7 @@ void define_engine(py::module_& m) {
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled kernel of fastmask. Not public: use fastmask.Vocabulary and fastmask.Constraint.";
   py::register_exception_translator(&translate);
+  set_interrupt_check(&raise_pending_interrupt);
   m.attr("FREE") = kFree;
   m.attr("DONE") = kDone;
   m.attr("DEAD") = kDead;
