@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
-import re
+import os
 from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmask import _core, outlines
-from fastmask.errors import InputError, InputTypeError, RegexError, TokenRangeError, VocabularyError
+from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
+from fastmask.errors import InputError, InputTypeError, TokenRangeError, VocabularyError
+from fastmask.regex import compile_regex, literal
 from fastmask.rows import After, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
 from fastmask.schema import schema_text
 from fastmask.vocabulary import Vocabulary
@@ -48,19 +53,22 @@ class Constraint:
     masks: share a constraint between threads and processes freely; pickling keeps its states' numbers.
     """
 
-    def __init__(self, vocabulary: Vocabulary, engine: _core.Engine, rebuild: tuple[Any, ...], source: str) -> None:
+    def __init__(self, vocabulary: Vocabulary, automaton: _core.Automaton | _core.TokenTable, source: str) -> None:
         """Not public: use the constructors named ``from_…``."""
         self._vocabulary = vocabulary
-        self._engine = engine
-        self._rebuild = rebuild  # what makes an equal engine again in another process
-        self._source = source
-        self._final = np.asarray(engine.final_states()).astype(bool)  # [num_states]
+        self._automaton = automaton
+        self._source = source  # for people: what the constraint was made of
+        if isinstance(automaton, _core.Automaton):
+            self._engine = _core.Engine(automaton, vocabulary.core)
+        else:
+            self._engine = _core.Engine(automaton)
+        self._final = self._engine.final_states().astype(bool)  # [num_states]
 
     # ---- making one -------------------------------------------------------------------------------------
 
     @classmethod
     def from_schema(
-        cls, schema: Any, vocabulary: Vocabulary, whitespace: str | None = None, strict: bool = True
+        cls, schema: Any, vocabulary: Vocabulary, whitespace: str | None = None, strict: bool = True, **options: Any
     ) -> Constraint:
         """The JSON texts that satisfy a schema.
 
@@ -70,48 +78,60 @@ class Constraint:
             whitespace: regular expression of what may stand between the parts of the JSON; ``None``: one space
                 or none (``json.dumps`` with any of its usual separators fits; an indented text does not).
             strict: refuse a schema of which a part would not be enforced; ``False`` warns instead.
+            options: the builder and its budgets, as for :meth:`from_regex`.
 
         Raises:
             SchemaError: the schema is malformed or cannot be translated.
             UnsupportedSchemaError: with ``strict``, a keyword would silently be dropped or weakened.
+            CompileLimitError: a budget was passed.
         """
+        _require(vocabulary)
         text = schema_text(schema)
         _ = strict
         regex = outlines.schema_to_regex(text, whitespace)
         name = getattr(schema, "__name__", None)
-        return cls._from_regex(regex, vocabulary, f"schema {name}" if name else "a JSON schema")
+        source = f"schema {name}" if name else "a JSON schema"
+        return cls(vocabulary, compile_regex(regex, **options), source)
 
     @classmethod
-    def from_regex(cls, regex: str, vocabulary: Vocabulary) -> Constraint:
+    def from_regex(cls, regex: str, vocabulary: Vocabulary, **options: Any) -> Constraint:
         """The texts that a regular expression matches as a whole.
 
-        The dialect is that of Rust's ``regex`` crate without ``^``, ``$``, ``\\b``, look-around and
-        back-references: https://docs.rs/regex/latest/regex/#syntax
+        The dialect is that of Rust's ``regex`` crate without anchors, ``\\b``, look-around and back-references:
+        https://docs.rs/regex/latest/regex/#syntax
+
+        Args:
+            regex: the pattern.
+            vocabulary: the model's vocabulary.
+            options: ``max_seconds=30``, ``max_states=250_000`` and ``max_bytes=2 << 30``, the budgets of the
+                compilation; ``builder="outlines"`` compiles with outlines-core instead, without budgets.
 
         Raises:
             RegexError: the pattern does not parse, or matches no text at all.
+            CompileLimitError: a budget was passed.
         """
-        if not isinstance(regex, str):
-            raise InputTypeError(f"a regular expression is a str, got {type(regex).__name__}")
+        _require(vocabulary)
+        automaton = compile_regex(regex, **options)
         shown = regex if len(regex) <= 60 else regex[:60] + "…"
-        return cls._from_regex(regex, vocabulary, f"regex {shown!r}")
+        return cls(vocabulary, automaton, f"regex {shown!r}")
 
     @classmethod
-    def from_choices(cls, choices: Iterable[str], vocabulary: Vocabulary) -> Constraint:
-        """Exactly one of the given texts.
+    def from_choices(cls, choices: Iterable[str], vocabulary: Vocabulary, **options: Any) -> Constraint:
+        """Exactly one of the given texts. ``options`` as for :meth:`from_regex`.
 
         Raises:
             InputTypeError: a choice that is not a string.
             InputError: no choice at all.
         """
+        _require(vocabulary)
         listed = [choices] if isinstance(choices, str) else list(choices)
         wrong = [choice for choice in listed if not isinstance(choice, str)]
         if isinstance(choices, str) or wrong:
             raise InputTypeError(f"choices must be a list of strings, got {choices if not wrong else wrong[0]!r}")
         if not listed:
             raise InputError("choices is empty: a constraint needs at least one text")
-        regex = "|".join(re.escape(choice) for choice in listed)
-        return cls._from_regex(regex, vocabulary, f"{len(listed)} choices")
+        regex = "|".join(map(literal, listed))
+        return cls(vocabulary, compile_regex(regex, **options), f"{len(listed)} choices")
 
     @classmethod
     def from_index(cls, index: Index, vocabulary: Vocabulary) -> Constraint:
@@ -125,35 +145,42 @@ class Constraint:
             VocabularyError: the Index uses token ids beyond ``vocabulary``.
             InputTypeError: not an ``outlines_core.Index``.
         """
-        _require_vocabulary(vocabulary)
+        _require(vocabulary)
         table = outlines.index_table(index, vocabulary.eos_token_ids)
         if table.symbols.size and table.symbols.max() >= vocabulary.size:
             raise VocabularyError(
                 f"the index allows token id {table.symbols.max()}, beyond the {vocabulary.size:,} of this vocabulary;"
                 " was it built for another tokenizer?"
             )
-        return cls._from_table(table, vocabulary, "an outlines_core.Index")
+        automaton = _core.TokenTable.from_transitions(
+            table.from_states, table.symbols, table.to_states, table.finals, table.num_states, table.initial,
+            vocabulary.size, list(vocabulary.eos_token_ids),
+        )  # fmt: skip
+        return cls(vocabulary, automaton, "an outlines_core.Index")
 
     @classmethod
-    def _from_regex(cls, regex: str, vocabulary: Vocabulary, source: str) -> Constraint:
-        _require_vocabulary(vocabulary)
-        table = outlines.byte_table(regex)
-        if not table.finals.size:
-            raise RegexError(f"{source} matches no text at all, so every token would be forbidden")
-        automaton = _core.Automaton.from_transitions(
-            table.from_states, table.symbols.astype(np.uint8), table.to_states, table.num_states, table.initial, table.finals
-        )
-        return cls._from_automaton(automaton, vocabulary, source)
+    def load(cls, path: str | os.PathLike[str], vocabulary: Vocabulary) -> Constraint:
+        """The constraint that :meth:`save` wrote, with the same state numbers.
 
-    @classmethod
-    def _from_automaton(cls, automaton: _core.Automaton, vocabulary: Vocabulary, source: str) -> Constraint:
-        engine = _core.Engine(automaton, vocabulary.core)
-        return cls(vocabulary, engine, (_rebuild_from_dfa, *automaton.to_dfa()), source)
+        Raises:
+            FileFormatError: the file is no constraint, is damaged or has another version.
+            VocabularyError: it was made for another vocabulary.
+        """
+        _require(vocabulary)
+        return _restore(Path(path).read_bytes(), vocabulary, f"file {Path(path).name}")
 
-    @classmethod
-    def _from_table(cls, table: outlines.Table, vocabulary: Vocabulary, source: str) -> Constraint:
-        engine = _core.Engine.from_table(*table, vocabulary.size, list(vocabulary.eos_token_ids))
-        return cls(vocabulary, engine, (_rebuild_from_table, *table), source)
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the constraint, without its vocabulary, to one file; the format is told in ``constraint_file.py``.
+
+        Equal constraints give equal files. An existing file is replaced as a whole or not at all.
+        """
+        target = Path(path)
+        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+        try:
+            partial.write_bytes(self._to_bytes())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
 
     # ---- what it is -------------------------------------------------------------------------------------
 
@@ -181,6 +208,11 @@ class Constraint:
     def nbytes(self) -> int:
         """Bytes held by the automaton and the masks computed so far, without the vocabulary and its trie."""
         return self._engine.nbytes
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of automaton and vocabulary: equal exactly where all states and masks are."""
+        return hashlib.sha256(self._to_bytes()).hexdigest()
 
     @property
     def initial_state(self) -> int:
@@ -217,9 +249,11 @@ class Constraint:
             InputError, InputTypeError: shapes, dtypes, starts or lengths that do not fit.
         """
         rows = token_rows(tokens, lengths)
-        index, trigger = (None, start.token_id) if isinstance(start, After) else (start_per_row(start, len(rows.offsets)), 0)
-        if index is None and not 0 <= trigger < self.vocab_size:
-            raise TokenRangeError(f"after({trigger}): the token id lies outside 0 … {self.vocab_size - 1}, the vocabulary")
+        index, trigger = None, 0
+        if isinstance(start, After):
+            trigger = self._token(start.token_id)
+        else:
+            index = start_per_row(start, len(rows.offsets))
         states = self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, rows.width)
         return like(states, rows.template)
 
@@ -274,6 +308,23 @@ class Constraint:
         """The ids allowed in one state, ascending int32; EOS among them where the text may end."""
         return np.flatnonzero(self.allowed(operator.index(state))).astype(np.int32)
 
+    def forced(self, state: int) -> npt.NDArray[np.int32]:
+        """The token ids that must come next, as far as there is no choice: int32, often empty, EOS included.
+
+        A choice between spellings is a choice: where a vocabulary has both ``{"`` and ``{``, neither is forced.
+        """
+        forced: list[int] = []
+        state = operator.index(state)
+        passed = set()
+        while state not in passed:
+            passed.add(state)
+            tokens = self.allowed_tokens(state)
+            if len(tokens) != 1:
+                break
+            forced.append(int(tokens[0]))
+            state = self.advance(state, forced[-1])
+        return np.array(forced, dtype=np.int32)
+
     def _masks(self, states: Any, out: Any, width: int, dtype: Any, fill: Any) -> Any:
         ids = state_array(states)
         shape = (*ids.shape, width)
@@ -281,16 +332,25 @@ class Constraint:
         fill(ids.reshape(-1), rows)
         return like(rows, states) if out is None else out
 
+    def _token(self, token_id: int) -> int:
+        if not 0 <= token_id < self.vocab_size:
+            raise TokenRangeError(f"token id {token_id} lies outside 0 … {self.vocab_size - 1}, the vocabulary")
+        return token_id
+
     def _states(self, states: Any) -> npt.NDArray[np.int32]:
         ids = state_array(states)
         outside = ids[(ids < 0) | (ids >= self.num_states)]
         if outside.size:
-            raise TokenRangeError(f"state {outside[0]} lies outside 0 … {self.num_states - 1}, the states of this constraint")
+            raise TokenRangeError(
+                f"state {outside[0]} lies outside 0 … {self.num_states - 1}, the states of this constraint"
+            )
         return ids
 
+    def _to_bytes(self) -> bytes:
+        return automaton_to_bytes(self._automaton, self._vocabulary)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        rebuild, *arguments = self._rebuild
-        return rebuild, (self._vocabulary, self._source, *arguments)
+        return _restore, (self._to_bytes(), self._vocabulary, self._source)
 
     def __repr__(self) -> str:
         return (
@@ -299,15 +359,11 @@ class Constraint:
         )
 
 
-def _rebuild_from_dfa(vocabulary: Vocabulary, source: str, *dfa: Any) -> Constraint:
-    return Constraint._from_automaton(_core.Automaton.from_dfa(*dfa), vocabulary, source)
+def _restore(data: bytes, vocabulary: Vocabulary, source: str) -> Constraint:
+    return Constraint(vocabulary, automaton_from_bytes(data, vocabulary), source)
 
 
-def _rebuild_from_table(vocabulary: Vocabulary, source: str, *table: Any) -> Constraint:
-    return Constraint._from_table(outlines.Table(*table), vocabulary, source)
-
-
-def _require_vocabulary(vocabulary: Any) -> None:
+def _require(vocabulary: Any) -> None:
     if not isinstance(vocabulary, Vocabulary):
         raise InputTypeError(
             f"expected a fastmask.Vocabulary, got {type(vocabulary).__name__}; make one with"
@@ -321,7 +377,8 @@ def _writable(out: Any, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
         raise InputTypeError(f"out must be a numpy array or a CPU tensor, got a tensor on {out.device}")
     view = to_numpy(out) if is_tensor(out) else out
     if not isinstance(view, np.ndarray) or view.dtype != dtype:
-        raise InputTypeError(f"out must be an array of {np.dtype(dtype)}, got {getattr(out, 'dtype', type(out).__name__)}")
+        got = getattr(out, "dtype", type(out).__name__)
+        raise InputTypeError(f"out must be an array of {np.dtype(dtype)}, got {got}")
     if view.shape != shape or not view.flags.c_contiguous or not view.flags.writeable:
         raise InputError(f"out must be contiguous, writable and of shape {shape}, got shape {view.shape}")
     return view
