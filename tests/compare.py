@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import fastmask as fm
+from tests import oracle
 
 
 def packed(rows: np.ndarray) -> np.ndarray:
@@ -24,7 +25,7 @@ def same_on_all_states(con: fm.Constraint, reference: Any) -> int:
     leads to DONE where the text may end, and the next states pair up in one way only (con merges equal states,
     it never splits one).
     """
-    every = np.arange(con.vocab_size)
+    every = np.arange(con.vocab_size, dtype=np.int32)
     eos = list(con.vocabulary.eos_token_ids)
     partner = {reference.initial: con.initial_state}
     frontier = [reference.initial]
@@ -38,13 +39,13 @@ def same_on_all_states(con: fm.Constraint, reference: Any) -> int:
         expected[eos] = final or not moves
         np.testing.assert_array_equal(con.bitmask(ours), packed(expected), f"state {theirs}")
 
-        reached = con.advance(np.full(con.vocab_size, ours), every)
-        expected[eos] = False
-        np.testing.assert_array_equal(reached[eos], fm.DONE if final else fm.DEAD)
-        np.testing.assert_array_equal(np.delete(reached == fm.DEAD, eos), np.delete(~expected, eos))
+        reached = con.advance(np.full(con.vocab_size, ours, np.int32), every)
+        assert (reached[eos] == (fm.DONE if final else fm.DEAD)).all()
+        expected[eos] = final
+        np.testing.assert_array_equal(reached != fm.DEAD, expected, f"state {theirs}")
         assert con.is_final(ours) == final
         for target, state in set(zip(moves.values(), reached[tokens].tolist(), strict=True)):
-            if target not in partner:
+            if target not in partner:  # a pair of states met for the first time
                 frontier.append(target)
             assert partner.setdefault(target, state) == state
     return len(frontier) * con.vocab_size
@@ -59,3 +60,24 @@ def outlines_vocabulary(tokens: Iterable[bytes | None], eos: int) -> Any:
         if token and token_id != eos:
             ids.setdefault(token, []).append(token_id)
     return Vocabulary(eos, ids)
+
+
+NAMED = {oracle.FREE: fm.FREE, oracle.DONE: fm.DONE, oracle.DEAD: fm.DEAD}
+
+
+def agree_on_rows(con: fm.Constraint, walker: oracle.Walker, rows: Any, starts: Iterable[int | None], states: Any) -> None:
+    """Are these the states of the rows? Named states by name; the others by their masks and by being one for one."""
+    partner: dict[Any, int] = {walker.initial: con.initial_state, **NAMED}
+    width = max(map(len, rows), default=0)
+    assert states.shape == (len(rows), width)
+    assert states.dtype == np.int32
+    for row, start, ours in zip(rows, starts, states.tolist(), strict=True):
+        theirs = walker.walk(row, start)
+        padding = theirs[-1] if theirs else oracle.FREE if start is None else walker.initial
+        for state, expected in zip(ours, [*theirs, *[padding] * (width - len(row))], strict=True):
+            if expected not in partner:
+                partner[expected] = state
+                np.testing.assert_array_equal(con.allowed_tokens(state), sorted(walker.allowed(expected)))
+                assert con.is_final(state) == walker.is_final(expected)
+                assert state > max(NAMED.values())
+            assert state == partner[expected]

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import fastmask as fm
 from tests import vocabularies
+
+# Nothing is timed, and every run draws the same examples; a long run draws its own.
+settings.register_profile("short", deadline=None, derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck))
+settings.register_profile("long", deadline=None, max_examples=3_000, suppress_health_check=list(HealthCheck))
 
 BITS = pytest.StashKey[Counter]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[BITS] = Counter()
+    settings.load_profile("short" if config.option.markexpr == "not long" else "long")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

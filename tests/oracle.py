@@ -174,7 +174,7 @@ def _next_byte(missing: int, ranges: Ranges, byte: int) -> frozenset[int]:
 
 
 def _clip(ranges: Ranges, low: int, high: int) -> Ranges:
-    return tuple((max(a, low), min(b, high)) for a, b in ranges if a <= high and low <= b)
+    return tuple((max(a, low), min(b, high)) for a, b in ranges if max(a, low) <= min(b, high))
 
 
 def _tail(ranges: Ranges, begin: int, missing: int) -> frozenset[int]:

@@ -81,7 +81,7 @@ def byte_level_alphabet() -> dict[str, int]:
     translate = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     byte_of = {chr(byte): byte for byte in (0xC0, 0xC1, *range(0xF5, 0x100))}
     # One character for each ASCII byte, for each lead byte, and all 64 continuation bytes behind one of them.
-    texts = [*map(chr, range(0x800)), *map(chr, range(0x800, 0xD800, 0x1000)), "\ue000", "\uf000"]
+    texts = [*map(chr, range(0x800)), *map(chr, range(0x800, 0xD800, 0x1000)), "\ud000", "\ue000", "\uf000"]
     texts += [chr(code) for code in (0x10000, *range(0x40000, 0x110000, 0x40000))]
     for text in texts:
         ((spelled, _),) = translate.pre_tokenize_str(text)
@@ -97,7 +97,8 @@ def _sentencepiece_sample(tokenizer: Any) -> Sample:
     texts = tokenizer.backend_tokenizer.decode_batch([[anchor, i] for i in ids], skip_special_tokens=False)
     pieces = tokenizer.convert_ids_to_tokens(list(ids))
     tokens: list[bytes | None] = [
-        bytes.fromhex(piece[3:5]) if "\ufffd" in text else text[1:].encode() for text, piece in zip(texts, pieces, strict=True)
+        bytes.fromhex(piece[3:5]) if text == "a\ufffd" and len(piece) == 6 else text[1:].encode()
+        for text, piece in zip(texts, pieces, strict=True)
     ]
     for special in tokenizer.all_special_ids:
         tokens[special] = None
