@@ -103,3 +103,12 @@ def _sentencepiece_sample(tokenizer: Any) -> Sample:
     for special in tokenizer.all_special_ids:
         tokens[special] = None
     return Sample(tokens, tokenizer.eos_token_id, fm.Vocabulary.from_tokenizer(tokenizer), tokenizer)
+
+
+def spell(tokens: list[bytes | None], text: bytes, draw: random.Random) -> list[int]:
+    """Token ids that spell `text`, each drawn from those that fit; every single byte must be a token."""
+    ids = []
+    while text:
+        ids.append(draw.choice([i for i, token in enumerate(tokens) if token and text.startswith(token)]))
+        text = text[len(tokens[ids[-1]]) :]
+    return ids
