@@ -10,6 +10,7 @@ import fastmask as fm
 from tests import oracle
 from tests.cases import AFFECTED_BY_OUTLINES_MATCH_DELAY, READ_AS_FIRST_CHOICE_BY_OUTLINES, REGEXES, SCHEMAS, Case
 from tests.compare import outlines_vocabulary, same_on_all_states
+from tests.vocabularies import SHARED
 
 Index = pytest.importorskip("outlines_core").Index
 json_schema = pytest.importorskip("outlines_core").json_schema
@@ -44,9 +45,17 @@ def test_same_bits_as_outlines_core(case, sample, index, compared):
 
 @each(CASES)
 def test_an_index_of_ones_own_is_walked_as_it_is(case, synthetic, compared):
+    assert len(set(synthetic.tokens)) < len(synthetic.tokens), "several ids for the same bytes"
     index = Index(case.regex, outlines_vocabulary(synthetic.tokens, synthetic.eos))
     con = fm.Constraint.from_index(index, synthetic.vocabulary)
     compared["from_index"] += same_on_all_states(con, oracle.TokenIndex(index, synthetic.eos))
+
+
+@pytest.mark.long
+@each(CASES)
+def test_an_index_over_every_vocabulary(case, sample, index, compared):
+    con = fm.Constraint.from_index(index, sample.vocabulary)
+    compared["from_index, long"] += same_on_all_states(con, oracle.TokenIndex(index, sample.eos))
 
 
 @each(PYTHON_CASES + ORACLE_ALONE)
@@ -80,10 +89,20 @@ def test_affected_cases_are_really_affected(case):
     assert oracle.has_match_delay(oracle.Pattern(case.regex))
 
 
-def test_enough_bits_were_compared(compared, request):
-    """The comparisons above are not vacuous. Says nothing when only some of them were selected."""
-    ran = {item.originalname for item in request.session.items}
-    if not {"test_same_bits_as_outlines_core", "test_an_index_of_ones_own_is_walked_as_it_is"} <= ran:
+def skip_unless_all_ran(request, *names):
+    if not set(names) <= {item.originalname for item in request.session.items}:
         pytest.skip("only a selection of the comparisons ran")
+
+
+def test_enough_bits_were_compared(compared, request):
+    """The comparisons above are not vacuous."""
+    skip_unless_all_ran(request, "test_same_bits_as_outlines_core", "test_an_index_of_ones_own_is_walked_as_it_is")
     assert compared["outlines-core"] >= BITS_IN_EVERY_RUN
     assert compared["from_index"] >= BITS_IN_EVERY_RUN
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not (SHARED / "tokenizers" / "llama3").is_dir(), reason="needs the shared tokenizers")
+def test_a_thousand_million_bits_were_compared(compared, request):
+    skip_unless_all_ran(request, "test_same_bits_as_outlines_core", "test_an_index_over_every_vocabulary")
+    assert compared.total() >= BITS_IN_LONG_RUN
