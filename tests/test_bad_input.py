@@ -33,9 +33,9 @@ def read_only(array):
     return array
 
 
-def from_index(vocabulary):
+def from_index(vocabulary, token=1):
     outlines = pytest.importorskip("outlines_core")
-    return fm.Constraint.from_index(outlines.Index("a", outlines.Vocabulary(9, {b"a": [1], b"b": [7]})), vocabulary)
+    return fm.Constraint.from_index(outlines.Index("a", outlines.Vocabulary(9, {b"a": [token], b"b": [7]})), vocabulary)
 
 
 # name: (class, words of the message, call)
@@ -47,27 +47,29 @@ BAD = {
     "EOS negative": (fm.VocabularyError, "EOS id -1", lambda: fm.Vocabulary([b"a", None], -1)),
     "EOS a string": (fm.InputTypeError, "eos_token_id.*'</s>'", lambda: fm.Vocabulary([b"a"], "</s>")),
     "EOS a float": (fm.InputTypeError, "eos_token_id.*1.0", lambda: fm.Vocabulary([b"a", None], 1.0)),
-    "EOS beyond 32 bits": (fm.VocabularyError, "4294967296|2,147,483", lambda: fm.Vocabulary([b"a"], 2**32)),
-    "EOS huge": (fm.VocabularyError, "", lambda: fm.Vocabulary([b"a"], 10**30)),
+    "EOS beyond 32 bits": (fm.VocabularyError, "at most 2,147,483,646.*4,294,967,297", lambda: fm.Vocabulary([b"a"], 2**32)),
+    "EOS huge": (fm.VocabularyError, "at most 2,147,483,646", lambda: fm.Vocabulary([b"a"], 10**30)),
     "size too small": (fm.VocabularyError, "size.* 2 tokens, got 1", lambda: fm.Vocabulary([b"a", b"b"], 1, size=1)),
     "size negative": (fm.VocabularyError, "size", lambda: fm.Vocabulary([b"a"], 0, size=-5)),
-    "size huge": (fm.VocabularyError, "size", lambda: fm.Vocabulary([b"a"], 0, size=2**40)),
+    "size huge": (fm.VocabularyError, "at most 2,147,483,646", lambda: fm.Vocabulary([b"a"], 0, size=2**40)),
     "size a float": (fm.InputTypeError, "size", lambda: fm.Vocabulary([b"a"], 0, size=5.0)),
     "a text for tokens": (fm.InputTypeError, "token", lambda: fm.Vocabulary("abc", 0)),
     "bytes for tokens": (fm.InputTypeError, "token", lambda: fm.Vocabulary(b"abc", 0)),
     "strings for tokens": (fm.InputTypeError, "token 1 .*'b'", lambda: fm.Vocabulary([b"a", "b"], 0)),
+    "an iterator for tokens": (fm.InputTypeError, "iterator", lambda: fm.Vocabulary(iter([b"a"]), 0)),
+    "a dict for tokens": (fm.InputTypeError, "dict", lambda: fm.Vocabulary({b"a": 0}, 0)),
     "None for tokens": (fm.InputTypeError, "tokens", lambda: fm.Vocabulary(None, 0)),
-    "a token of 70,000 bytes": (fm.VocabularyError, "token 1 .*70000", lambda: from_regex("a", tokens=[b"a", b"b" * 70_000])),
+    "a token of 70,000 bytes": (fm.InputError, "token 1 .*70000", lambda: from_regex("a", tokens=[b"a", b"b" * 70_000])),
     "not a tokenizer": (fm.InputTypeError, "tokenizer.*int", lambda: fm.Vocabulary.from_tokenizer(3)),
     # patterns and schemas
-    "unbalanced": (fm.RegexError, r"\(ab", lambda: from_regex("(ab")),
+    "unbalanced": (fm.RegexError, r"character 0: found `\(", lambda: from_regex("(ab")),
     "nothing to repeat": (fm.RegexError, r"\*", lambda: from_regex("*")),
     "anchor": (fm.RegexError, r"\^", lambda: from_regex("^a")),
     "word boundary": (fm.RegexError, r"\\b", lambda: from_regex(r"\bfoo")),
-    "look-around": (fm.RegexError, r"\?=", lambda: from_regex("(?=a)b")),
-    "back-reference": (fm.RegexError, r"\\1", lambda: from_regex(r"(a)\1")),
+    "look-around": (fm.RegexError, "look-around", lambda: from_regex("(?=a)b")),
+    "back-reference": (fm.RegexError, "back-references", lambda: from_regex(r"(a)\1")),
     "matches nothing": (fm.RegexError, "no text|nothing", lambda: from_regex(r"[^\s\S]")),
-    "bad range": (fm.RegexError, "z-a", lambda: from_regex("[z-a]")),
+    "bad range": (fm.RegexError, "character 1: found `z`.*backwards", lambda: from_regex("[z-a]")),
     "lone surrogate": (fm.RegexError, "surrogate", lambda: from_regex("a\ud800")),
     "pattern in bytes": (fm.InputTypeError, "str, got bytes", lambda: from_regex(b"a")),
     "pattern None": (fm.InputTypeError, "str, got NoneType", lambda: from_regex(None)),
@@ -86,8 +88,8 @@ BAD = {
     "dangling reference": (fm.SchemaError, "", lambda: fm.Constraint.from_schema({"$ref": "#/$defs/x"}, V)),
     "schema not of JSON": (fm.SchemaError, "not JSON|set", lambda: fm.Constraint.from_schema({"enum": {1, 2}}, V)),
     "index of another kind": (fm.InputTypeError, "Index, got str", lambda: fm.Constraint.from_index("a", V)),
-    "index beyond": (fm.VocabularyError, "9|7|1", lambda: from_index(fm.Vocabulary([None], 0))),
-    "index with another EOS": (fm.VocabularyError, "9", lambda: from_index(fm.Vocabulary([b"a"] * 20, 3))),
+    "index beyond": (fm.VocabularyError, "token id 12, beyond the 10 ", lambda: from_index(fm.Vocabulary([], 9), token=12)),
+    "index with another EOS": (fm.VocabularyError, r"id 9, .*\(3,\)", lambda: from_index(fm.Vocabulary([b"a"] * 20, 3))),
     # tokens
     "token beyond": (fm.TokenRangeError, "257 at row 1, position 2", lambda: CON.walk([[1], [1, 2, 257]])),
     "token negative": (fm.TokenRangeError, "-1 at row 0, position 0", lambda: CON.walk([[-1]])),
@@ -108,8 +110,8 @@ BAD = {
     "one row": (fm.InputError, r"two dimensions.*\(3,\)", lambda: CON.walk(np.array([1, 2, 3]))),
     "one list": (fm.InputTypeError, "for one row", lambda: CON.walk([1, 2, 3])),
     "three dimensions": (fm.InputError, r"two dimensions.*\(1, 2, 3\)", lambda: CON.walk(np.zeros((1, 2, 3), int))),
-    "lists of matrices": (fm.InputError, "row", lambda: CON.walk([np.zeros((2, 2), int)])),
-    "lists in three dimensions": ((fm.InputError, fm.InputTypeError), "tokens", lambda: CON.walk([[[1]]])),
+    "lists of matrices": (fm.InputError, r"row.*\(2, 2\)", lambda: CON.walk([np.zeros((2, 2), int)])),
+    "lists in three dimensions": (fm.InputError, r"row.*\(1, 1\)", lambda: CON.walk([[[1]]])),
     "a dict": (fm.InputTypeError, "tokens", lambda: CON.walk({"input_ids": [[1]]})),
     # starts and lengths
     "start beyond": (fm.InputError, "start 4 of row 0 .* 0 … 3", lambda: CON.walk(ROWS, start=4)),
@@ -193,7 +195,7 @@ def tensors():
         "one row": (fm.InputError, r"two dimensions.*\(3,\)", lambda: CON.walk(torch.tensor([1, 2, 3]))),
         "token beyond": (fm.TokenRangeError, "300 at row 0, position 0", lambda: CON.walk(torch.tensor([[300]]))),
         "sparse tokens": (fm.InputTypeError, "tokens", lambda: CON.walk(torch.ones(2, 3, dtype=torch.long).to_sparse())),
-        "tokens without data": (fm.InputTypeError, "tokens.*meta", lambda: CON.walk(torch.ones(2, 3, dtype=torch.long, device="meta"))),
+        "tokens without data": (fm.InputTypeError, "tokens.*on meta", lambda: CON.walk(torch.ones(2, 3, dtype=torch.long, device="meta"))),
         "float states": (fm.InputTypeError, "states.*float32", lambda: CON.bitmask(states.float())),
         "out of another dtype": (fm.InputTypeError, "int32.*int64", lambda: CON.bitmask(states, out=torch.empty(2, WORDS, dtype=torch.long))),
         "out of another order": (fm.InputError, "contiguous", lambda: CON.allowed(states, out=torch.empty(257, 2, dtype=torch.bool).T)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 import os
 from collections.abc import Iterable
 from functools import cached_property
@@ -17,7 +16,7 @@ from fastmask import _core, outlines
 from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
 from fastmask.errors import InputError, InputTypeError, TokenRangeError, VocabularyError
 from fastmask.regex import compile_regex, literal
-from fastmask.rows import After, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
+from fastmask.rows import After, integer, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
 from fastmask.schema import schema_text
 from fastmask.vocabulary import Vocabulary
 
@@ -124,10 +123,12 @@ class Constraint:
             InputError: no choice at all.
         """
         _require(vocabulary)
-        listed = [choices] if isinstance(choices, str) else list(choices)
+        if isinstance(choices, (str, bytes)) or not isinstance(choices, Iterable):
+            raise InputTypeError(f"choices must be a list of strings, got {choices!r}")
+        listed = list(choices)
         wrong = [choice for choice in listed if not isinstance(choice, str)]
-        if isinstance(choices, str) or wrong:
-            raise InputTypeError(f"choices must be a list of strings, got {choices if not wrong else wrong[0]!r}")
+        if wrong:
+            raise InputTypeError(f"choices must be a list of strings, got {wrong[0]!r} among them")
         if not listed:
             raise InputError("choices is empty: a constraint needs at least one text")
         regex = "|".join(map(literal, listed))
@@ -142,7 +143,7 @@ class Constraint:
         own EOS must belong.
 
         Raises:
-            VocabularyError: the Index uses token ids beyond ``vocabulary``.
+            VocabularyError: the Index uses token ids beyond ``vocabulary``, or ends on a token that does not.
             InputTypeError: not an ``outlines_core.Index``.
         """
         _require(vocabulary)
@@ -277,7 +278,7 @@ class Constraint:
         is an error unless it is EOS: give ``lengths``.
         """
         rows = token_rows(tokens, lengths)
-        walked = to_numpy(self.walk(tokens, start, lengths))
+        walked = to_numpy(self.walk(tokens, start, lengths), "states")
         dead = walked == _core.DEAD
         first = np.where(dead.any(axis=1), dead.argmax(axis=1), -1) if rows.width else np.full(len(walked), -1)
         last = walked[:, -1] if rows.width else np.full(len(walked), self.initial_state)
@@ -306,7 +307,7 @@ class Constraint:
 
     def allowed_tokens(self, state: int) -> npt.NDArray[np.int32]:
         """The ids allowed in one state, ascending int32; EOS among them where the text may end."""
-        return np.flatnonzero(self.allowed(operator.index(state))).astype(np.int32)
+        return np.flatnonzero(self.allowed(integer(state, "state"))).astype(np.int32)
 
     def forced(self, state: int) -> npt.NDArray[np.int32]:
         """The token ids that must come next, as far as there is no choice: int32, often empty, EOS included.
@@ -314,7 +315,7 @@ class Constraint:
         A choice between spellings is a choice: where a vocabulary has both ``{"`` and ``{``, neither is forced.
         """
         forced: list[int] = []
-        state = operator.index(state)
+        state = integer(state, "state")
         passed = set()
         while state not in passed:
             passed.add(state)
@@ -375,7 +376,7 @@ def _writable(out: Any, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
     """``out`` as a numpy view that the kernel can write to, checked."""
     if is_tensor(out) and out.device.type != "cpu":
         raise InputTypeError(f"out must be a numpy array or a CPU tensor, got a tensor on {out.device}")
-    view = to_numpy(out) if is_tensor(out) else out
+    view = to_numpy(out, "out") if is_tensor(out) else out
     if not isinstance(view, np.ndarray) or view.dtype != dtype:
         got = getattr(out, "dtype", type(out).__name__)
         raise InputTypeError(f"out must be an array of {np.dtype(dtype)}, got {got}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
-
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
 from fastmask.constraint import Constraint
 from fastmask.errors import InputError, InputTypeError
+from fastmask.rows import integer
 from fastmask.torch import mask_logits
 
 __all__ = ["ConstraintLogitsProcessor"]
@@ -42,7 +41,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         if not isinstance(constraint, Constraint):
             raise InputTypeError(f"expected a fastmask.Constraint, got {type(constraint).__name__}")
         self.constraint = constraint
-        self.prompt_length = None if prompt_length is None else operator.index(prompt_length)
+        self.prompt_length = None if prompt_length is None else integer(prompt_length, "prompt_length")
         if self.prompt_length is not None and self.prompt_length < 0:
             raise InputError(f"prompt_length must not be negative, got {self.prompt_length}")
         self._generations: list[_Generation] = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastmask.errors import InputTypeError, RegexError, SchemaError
+from fastmask.errors import InputTypeError, RegexError, SchemaError, VocabularyError
 
 if TYPE_CHECKING:
     from outlines_core import Index
@@ -73,12 +73,28 @@ def index_table(index: Index, eos_token_ids: tuple[int, ...]) -> Table:
 
     Raises:
         InputTypeError: not an ``outlines_core.Index``.
+        VocabularyError: the Index's own EOS is none of ``eos_token_ids``.
     """
     from outlines_core import Index
 
     if not isinstance(index, Index):
         raise InputTypeError(f"from_index takes an outlines_core.Index, got {type(index).__name__}")
+    foreign = _own_eos(index) - set(eos_token_ids)
+    if foreign:
+        raise VocabularyError(
+            f"the index ends a text with token id {min(foreign)}, this vocabulary with {eos_token_ids}; pass"
+            " eos_token_id=… to the Vocabulary, with all the ids that end a text"
+        )
     return _table(index, *eos_token_ids)
+
+
+def _own_eos(index: Index) -> set[int]:
+    """The EOS id, which an Index does not name: every final state allows it, yet it leads from there to no state."""
+    finals = index.get_final_states()
+    if not finals:
+        return set()
+    state = min(finals)
+    return {token for token in index.get_allowed_tokens(state) if index.get_next_state(state, token) is None}
 
 
 def _table(index: Index, *eos_ids: int) -> Table:

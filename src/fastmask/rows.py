@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastmask.errors import InputError, InputTypeError
+from fastmask.errors import InputError, InputTypeError, TokenRangeError
 
 __all__ = [
     "After",
     "TokenRows",
     "after",
+    "integer",
     "is_tensor",
     "like",
     "start_per_row",
@@ -43,12 +44,7 @@ def after(token_id: int) -> After:
     Raises:
         InputTypeError: ``token_id`` is not an integer.
     """
-    try:
-        return After(operator.index(token_id))
-    except TypeError:
-        raise InputTypeError(
-            f"after() takes a token id, got {token_id!r}; use tokenizer.convert_tokens_to_ids"
-        ) from None
+    return After(integer(token_id, "after() takes a token id (tokenizer.convert_tokens_to_ids gives it), which"))
 
 
 class TokenRows(NamedTuple):
@@ -61,15 +57,33 @@ class TokenRows(NamedTuple):
     template: Any  # a tensor whose device results go to, or None for numpy
 
 
+def integer(value: Any, name: str) -> int:
+    """One integer, numpy's included. Raises InputTypeError for anything else, booleans too."""
+    try:
+        if not isinstance(value, (bool, np.bool_)):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise InputTypeError(f"{name} must be an integer, got {value!r}")
+
+
 def is_tensor(value: object) -> bool:
     """Is this a torch tensor? (If torch was never imported, it cannot be.)"""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def to_numpy(value: Any) -> npt.NDArray[Any]:
-    """A numpy view of an array or CPU tensor; a copy of anything else."""
-    return value.detach().cpu().numpy() if is_tensor(value) else np.asarray(value)
+def to_numpy(value: Any, name: str) -> npt.NDArray[Any]:
+    """A numpy view of an array or CPU tensor; a copy of anything else.
+
+    Raises:
+        InputTypeError: nested lists of unequal lengths, or a tensor that numpy cannot hold (bfloat16, sparse, meta).
+    """
+    try:
+        return value.detach().cpu().numpy() if is_tensor(value) else np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # torch raises either of three, NotImplementedError included
+        form = f"a {value.layout} tensor of {value.dtype} on {value.device}" if is_tensor(value) else "nested lists"
+        raise InputTypeError(f"{name} must be one array of integers, got {form}: {error}") from None
 
 
 def like(result: npt.NDArray[Any], template: Any) -> Any:
@@ -94,7 +108,7 @@ def token_rows(tokens: Any, lengths: Any = None) -> TokenRows:
 
 
 def _rows_of_array(tokens: Any, lengths: Any) -> TokenRows:
-    ids = _integers(to_numpy(tokens), "tokens")
+    ids = _integers(to_numpy(tokens, "tokens"), "tokens")
     if ids.ndim != 2:
         raise InputError(
             f"tokens must have two dimensions [batch, time], got shape {ids.shape}; for one row: tokens[None]"
@@ -119,17 +133,24 @@ def _rows_of_list(tokens: Any) -> TokenRows:
             " with something else inside; for one row: [tokens]"
         ) from None
     if rows and all(is_tensor(row) or isinstance(row, np.ndarray) for row in rows):
-        flat = np.concatenate([_integers(to_numpy(row).reshape(-1), "tokens") for row in rows])
+        flat = np.concatenate([_integers(_one_row(row), "tokens") for row in rows])
     else:
-        flat = np.array(list(chain.from_iterable(rows)) or np.empty(0, np.int64))
+        flat = _one_row(list(chain.from_iterable(rows)))
     lengths = np.array(sizes, dtype=np.int64)
     offsets = np.cumsum(lengths) - lengths
     template = rows[0] if rows and is_tensor(rows[0]) else None
     return TokenRows(_integers(flat, "tokens"), offsets, lengths, max(sizes, default=0), template)
 
 
+def _one_row(row: Any) -> npt.NDArray[Any]:
+    array = to_numpy(row, "tokens")
+    if array.ndim != 1:
+        raise InputError(f"each row of tokens must be a list of integers, got one of shape {array.shape[-2:]}")
+    return array
+
+
 def _lengths(lengths: Any, rows: int, width: int) -> npt.NDArray[np.int64]:
-    array = _integers(to_numpy(lengths), "lengths").astype(np.int64)
+    array = _integers(to_numpy(lengths, "lengths"), "lengths").astype(np.int64)
     if array.shape != (rows,):
         raise InputError(f"lengths must have one number for each of the {rows} rows, got shape {array.shape}")
     bad = np.flatnonzero((array < 0) | (array > width))
@@ -145,7 +166,7 @@ def start_per_row(start: Any, rows: int) -> npt.NDArray[np.int64]:
         InputTypeError: not integers.
         InputError: not one number, nor one for each row.
     """
-    array = _integers(to_numpy(start), "start").astype(np.int64)
+    array = _integers(to_numpy(start, "start"), "start").astype(np.int64)
     if array.shape not in [(), (rows,)]:
         raise InputError(f"start must be one integer or one for each of the {rows} rows, got shape {array.shape}")
     return np.ascontiguousarray(np.broadcast_to(array, (rows,)))
@@ -153,7 +174,7 @@ def start_per_row(start: Any, rows: int) -> npt.NDArray[np.int64]:
 
 def token_array(tokens: Any) -> npt.NDArray[Any]:
     """Token ids of any shape as contiguous int32 or int64. Raises InputTypeError if they are not integers."""
-    return np.asarray(_integers(to_numpy(tokens), "tokens"), order="C")
+    return np.asarray(_integers(to_numpy(tokens, "tokens"), "tokens"), order="C")
 
 
 def state_array(states: Any) -> npt.NDArray[np.int32]:
@@ -161,12 +182,13 @@ def state_array(states: Any) -> npt.NDArray[np.int32]:
 
     Raises:
         InputTypeError: not integers.
-        InputError: a number beyond int32, which is no state id.
+        TokenRangeError: a number beyond int32, which is no state id.
     """
-    array = _integers(to_numpy(states), "states")
+    array = _integers(to_numpy(states, "states"), "states")
     if array.dtype != np.int32:
-        if array.size and not (array.min() >= -(2**31) and array.max() < 2**31):
-            raise InputError("states hold numbers beyond 32 bits, which are no state ids")
+        outside = array[(array < -(2**31)) | (array >= 2**31)]
+        if outside.size:
+            raise TokenRangeError(f"state {outside[0]} lies outside 32 bits and is no state of any constraint")
         array = array.astype(np.int32)
     return np.asarray(array, order="C")  # unlike ascontiguousarray, keeps a single number zero-dimensional
 

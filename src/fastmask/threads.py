@@ -1,9 +1,8 @@
 """How many threads the kernel's loops use. The results are the same for any number."""
 
-import operator
-
 from fastmask import _core
 from fastmask.errors import InputError
+from fastmask.rows import integer
 
 __all__ = ["get_num_threads", "set_num_threads"]
 
@@ -18,8 +17,9 @@ def set_num_threads(count: int) -> None:
 
     Raises:
         InputError: ``count`` is not between 1 and 1024.
+        InputTypeError: ``count`` is not an integer.
     """
-    count = operator.index(count)
+    count = integer(count, "the number of threads")
     if not 1 <= count <= 1024:
         raise InputError(f"the number of threads must be between 1 and 1024, got {count}")
     _core.set_num_threads(count)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
@@ -12,9 +11,12 @@ import numpy as np
 
 from fastmask import _core
 from fastmask.errors import InputTypeError, VocabularyError
+from fastmask.rows import integer
 from fastmask.token_bytes import TokenBytes, bytes_of_tokenizer
 
 __all__ = ["Vocabulary"]
+
+_MAX_SIZE = 2**31 - 2  # token ids are int32
 
 
 class Vocabulary:
@@ -38,6 +40,8 @@ class Vocabulary:
     def __init__(
         self, tokens: Sequence[bytes | None], eos_token_id: int | Iterable[int], size: int | None = None
     ) -> None:
+        if not isinstance(tokens, Sequence):  # an iterator would be used up by the check
+            raise InputTypeError(f"tokens must be a list of bytes, token 0 first, got {type(tokens).__name__}")
         for token_id, token in enumerate(tokens):
             if token is not None and not isinstance(token, bytes):
                 raise InputTypeError(
@@ -76,7 +80,9 @@ class Vocabulary:
     def _set(self, tokens: TokenBytes, eos_token_id: int | Iterable[int] | None, size: int | None) -> None:
         eos_ids = _eos_ids(eos_token_id)
         needed = max(len(tokens), max(eos_ids) + 1 if size is None else 0)
-        self._size = needed if size is None else operator.index(size)
+        self._size = needed if size is None else integer(size, "size")
+        if self._size > _MAX_SIZE:
+            raise VocabularyError(f"a vocabulary has at most {_MAX_SIZE:,} ids, got size {self._size:,}")
         if self._size < needed:
             raise VocabularyError(
                 f"size is the width of the model's logits and must cover all {needed:,} tokens, got {self._size:,}"
@@ -155,8 +161,8 @@ def _eos_ids(eos_token_id: int | Iterable[int] | None) -> tuple[int, ...]:
         )
     ids = eos_token_id if isinstance(eos_token_id, Iterable) else [eos_token_id]
     try:
-        unique = tuple(sorted({operator.index(eos) for eos in ids}))
-    except TypeError:
+        unique = tuple(sorted({integer(eos, "eos_token_id") for eos in ids}))
+    except InputTypeError:
         raise InputTypeError(f"eos_token_id must be a token id or several, got {eos_token_id!r}") from None
     if not unique:
         raise VocabularyError("eos_token_id is empty: without an EOS token no text could end")
