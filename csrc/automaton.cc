@@ -3,7 +3,9 @@
 #include "automaton.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
+#include <set>
 
 #include "error.h"
 #include "partition.h"
@@ -172,6 +174,20 @@ uint32_t bits_for(int32_t count) {
   return bits;
 }
 
+// Does every character of the sequence lead from the state back to it?
+bool returns_on(const Automaton& automaton, State state, const Utf8Sequence& sequence) {
+  std::set<State> reached{state};
+  for (int place = 0; place < sequence.length; ++place) {
+    std::set<State> further;
+    for (State s : reached)
+      for (int byte = sequence.ranges[place].first; byte <= sequence.ranges[place].last; ++byte)
+        further.insert(automaton.step(s, static_cast<uint8_t>(byte)));
+    if (further.count(kDead) != 0) return false;
+    reached.swap(further);
+  }
+  return reached.size() == 1 && *reached.begin() == state;
+}
+
 }  // namespace
 
 Automaton::Automaton(const Dfa& raw) {
@@ -197,6 +213,17 @@ Automaton::Automaton(const Dfa& raw) {
       if (to != Dfa::kNone) next_[(static_cast<size_t>(number[s]) << shift_) | c] = number[to];
     }
   }
+  loops_.assign(num_states, 0);
+  for (State s = kInitial; s < static_cast<State>(num_states); ++s) loops_[s] = find_loops(s);
+}
+
+TextGroups Automaton::find_loops(State state) const {
+  TextGroups loops = kSpaceGroup | kQuoteGroup | kBackslashGroup | kDigitGroup | kLetterGroup | kPunctuationGroup;
+  for (uint8_t byte = ' '; byte < 0x7f && loops != 0; ++byte)
+    if (step(state, byte) != state) loops &= static_cast<TextGroups>(~ascii_group(byte));
+  const bool beyond = std::all_of(std::begin(kBeyondLatin1Controls), std::end(kBeyondLatin1Controls),
+                                  [&](const Utf8Sequence& sequence) { return returns_on(*this, state, sequence); });
+  return beyond ? loops | kBeyondLatin1ControlsGroup : loops;
 }
 
 Dfa Automaton::to_dfa() const {
@@ -215,7 +242,7 @@ Dfa Automaton::to_dfa() const {
 }
 
 size_t Automaton::nbytes() const {
-  return is_final_.size() * sizeof(is_final_[0]) + next_.size() * sizeof(next_[0]) + sizeof(class_of_);
+  return is_final_.size() * (sizeof(is_final_[0]) + sizeof(loops_[0])) + next_.size() * sizeof(next_[0]) + sizeof(class_of_);
 }
 
 }  // namespace fastmask

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "dfa.h"
+#include "text_groups.h"
 
 namespace fastmask {
 
@@ -40,16 +41,22 @@ class Automaton {
     return next_[(static_cast<size_t>(state) << shift_) | class_of_[byte]];
   }
 
+  // Groups of characters of which any text leaves the state as it is.
+  TextGroups loops(State state) const { return loops_[state]; }
+
   // The text's own states as a plain table (initial state 0), from which an equal Automaton can be made again.
   Dfa to_dfa() const;
 
   size_t nbytes() const;
 
  private:
+  TextGroups find_loops(State state) const;
+
   int32_t num_classes_ = 0;
   uint32_t shift_ = 0;  // a state's row of next_ has 2^shift_ entries: an index costs a shift and an or
   std::array<uint8_t, 256> class_of_{};
   std::vector<uint8_t> is_final_;  // [num_states]
+  std::vector<TextGroups> loops_;  // [num_states]
   std::vector<State> next_;        // [num_states << shift_]; entries past num_classes_ are never read
 };
 

@@ -1,7 +1,6 @@
 #include "batch_walk.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 
 #include "bitmask.h"
@@ -86,16 +85,17 @@ void advance(const TokenAutomaton& automaton, const State* states, const TokenId
 
 void gather_packed(MaskTable& table, const State* states, int64_t count, uint32_t* out) {
   table.prepare(states, count);
-  const int64_t words = table.words_per_row();
+  const int64_t words = words_for(table.vocab_size());
   parallel_for(count, grain_for(kBytesPerChunk, words * 4), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) std::memcpy(out + i * words, table.row(states[i]), words * sizeof(uint32_t));
+    for (int64_t i = begin; i < end; ++i) table.row(states[i])->write_packed(out + i * words);
   });
 }
 
-void gather_bools(MaskTable& table, const State* states, int64_t count, int64_t vocab_size, uint8_t* out) {
+void gather_bools(MaskTable& table, const State* states, int64_t count, uint8_t* out) {
   table.prepare(states, count);
+  const int64_t vocab_size = table.vocab_size();
   parallel_for(count, grain_for(kBytesPerChunk, vocab_size), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) unpack_bits(table.row(states[i]), vocab_size, out + i * vocab_size);
+    for (int64_t i = begin; i < end; ++i) table.row(states[i])->write_bools(out + i * vocab_size);
   });
 }
 

@@ -37,8 +37,8 @@ void walk_rows(const TokenAutomaton& automaton, const TokenRows<TokenId>& rows, 
 template <class TokenId>
 void advance(const TokenAutomaton& automaton, const State* states, const TokenId* tokens, int64_t count, State* out);
 
-// Packed rows [count, words_per_row] and boolean rows [count, vocab_size] (0 or 1) of `count` states.
+// Packed rows [count, words_for(vocab_size)] and boolean rows [count, vocab_size] (0 or 1) of `count` states.
 void gather_packed(MaskTable& table, const State* states, int64_t count, uint32_t* out);
-void gather_bools(MaskTable& table, const State* states, int64_t count, int64_t vocab_size, uint8_t* out);
+void gather_bools(MaskTable& table, const State* states, int64_t count, uint8_t* out);
 
 }  // namespace fastmask

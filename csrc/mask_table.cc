@@ -1,7 +1,6 @@
 #include "mask_table.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -10,11 +9,14 @@
 #include "thread_pool.h"
 
 namespace fastmask {
+namespace {
+
+constexpr int64_t kStatesPerChunk = 4;  // a row costs 10 to 1,000 µs to fill, a chunk about one to hand out
+
+}  // namespace
 
 MaskTable::MaskTable(std::shared_ptr<const TokenAutomaton> automaton)
-    : automaton_(std::move(automaton)),
-      words_(words_for(automaton_->vocab_size())),
-      row_of_(new std::atomic<const uint32_t*>[automaton_->num_states()]) {
+    : automaton_(std::move(automaton)), row_of_(new std::atomic<const MaskRow*>[automaton_->num_states()]) {
   for (State s = 0; s < automaton_->num_states(); ++s) row_of_[s].store(nullptr, std::memory_order_relaxed);
 }
 
@@ -29,34 +31,35 @@ void MaskTable::prepare(const State* states, int64_t count) {
   }
   std::sort(missing.begin(), missing.end());
   missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
-  parallel_for(static_cast<int64_t>(missing.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      row_of_[missing[i]].store(intern(make_row(missing[i])), std::memory_order_release);
+  parallel_for(static_cast<int64_t>(missing.size()), kStatesPerChunk, [&](int64_t begin, int64_t end) {
+    std::vector<uint32_t> words;
+    for (int64_t i = begin; i < end; ++i) {
+      words.assign(words_for(vocab_size()), 0);
+      fill_words(missing[i], words);
+      row_of_[missing[i]].store(intern(words), std::memory_order_release);
+    }
   });
 }
 
-MaskTable::Row MaskTable::make_row(State state) const {
-  Row row(new uint32_t[words_]());
-  if (state == kFree) {
-    set_all_bits(row.get(), automaton_->vocab_size());
-    return row;
-  }
-  if (state >= kInitial) automaton_->fill_row(state, row.get());
+void MaskTable::fill_words(State state, std::vector<uint32_t>& words) const {
+  if (state == kFree) return set_all_bits(words.data(), vocab_size());
+  if (state >= kInitial) automaton_->fill_row(state, words.data());
   // kDone and kDead allow EOS alone; so does a state whose next byte no token of the vocabulary can spell.
-  const bool empty = std::all_of(row.get(), row.get() + words_, [](uint32_t word) { return word == 0; });
+  const bool empty = std::all_of(words.begin(), words.end(), [](uint32_t word) { return word == 0; });
   if (empty)
-    for (Token eos : automaton_->eos_ids()) set_bit(row.get(), eos);
-  return row;
+    for (Token eos : automaton_->eos_ids()) set_bit(words.data(), eos);
 }
 
-const uint32_t* MaskTable::intern(Row row) {
-  const size_t bytes = words_ * sizeof(uint32_t);
-  const auto hash = std::hash<std::string_view>{}({reinterpret_cast<const char*>(row.get()), bytes});
+const MaskRow* MaskTable::intern(const std::vector<uint32_t>& words) {
+  MaskRow row(words.data(), vocab_size());
+  const size_t hash = std::hash<std::string_view>{}(
+      {reinterpret_cast<const char*>(words.data()), words.size() * sizeof(uint32_t)});
   std::lock_guard<std::mutex> lock(mutex_);
   const auto [first, last] = rows_by_hash_.equal_range(hash);
   for (auto it = first; it != last; ++it)
-    if (std::memcmp(it->second.get(), row.get(), bytes) == 0) return it->second.get();
-  return rows_by_hash_.emplace(hash, std::move(row))->second.get();
+    if (it->second == row) return &it->second;
+  row_bytes_ += row.nbytes();
+  return &rows_by_hash_.emplace(hash, std::move(row))->second;
 }
 
 int64_t MaskTable::num_rows() const {
@@ -65,7 +68,8 @@ int64_t MaskTable::num_rows() const {
 }
 
 size_t MaskTable::nbytes() const {
-  return num_rows() * words_ * sizeof(uint32_t) + automaton_->num_states() * sizeof(row_of_[0]);
+  std::lock_guard<std::mutex> lock(mutex_);
+  return row_bytes_ + automaton_->num_states() * sizeof(row_of_[0]);
 }
 
 }  // namespace fastmask

@@ -1,7 +1,7 @@
 // state × token → state: what a batch walks and what masks are made of.
 //
 // Two kinds stand behind this interface: `TrieProduct` (byte automaton × vocabulary, the usual one) and
-// `IndexAutomaton` (a ready-made token-level table). Both are immutable: any number of threads may use them.
+// `TokenTable` (a ready-made token-level table). Both are immutable: any number of threads may use them.
 // A virtual call is paid once for a run of tokens, never once a token.
 #pragma once
 

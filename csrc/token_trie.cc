@@ -69,7 +69,7 @@ TokenTrie::TokenTrie(const Vocabulary& vocabulary) : tokens_(tokens_by_bytes(voc
     close_below(shared);
     for (uint32_t depth = shared; depth < entry.length; ++depth) {
       path.push_back(static_cast<uint32_t>(nodes_.size()));
-      nodes_.push_back({0, i, static_cast<uint16_t>(depth + 1), bytes[depth]});
+      nodes_.push_back({0, i, static_cast<uint16_t>(depth + 1), bytes[depth], 0});
     }
     if (path.empty()) {
       ++num_empty_;
@@ -80,6 +80,28 @@ TokenTrie::TokenTrie(const Vocabulary& vocabulary) : tokens_(tokens_by_bytes(voc
     previous = bytes;
   }
   close_below(0);
+  find_groups_below();
+}
+
+// Down the trie with one reader per depth for the group of each node's own byte, then up for what lies below.
+void TokenTrie::find_groups_below() {
+  std::vector<TextGroups> own(nodes_.size());
+  std::vector<uint8_t> boundary(nodes_.size());
+  std::vector<GroupReader> readers(max_depth_ + 1);  // readers[d]: after d bytes of the current node
+  for (size_t n = 0; n < nodes_.size(); ++n) {
+    GroupReader reader = readers[nodes_[n].depth - 1];
+    own[n] = reader.read(nodes_[n].byte);
+    boundary[n] = reader.at_boundary();
+    readers[nodes_[n].depth] = reader;
+  }
+  std::vector<TextGroups> gathered(max_depth_ + 2, 0);  // gathered[d]: of the nodes at depth d seen since their parent
+  for (size_t n = nodes_.size(); n-- > 0;) {
+    const uint16_t depth = nodes_[n].depth;
+    const TextGroups below = gathered[depth + 1];
+    gathered[depth + 1] = 0;
+    gathered[depth] |= own[n] | below;
+    nodes_[n].below = boundary[n] ? below : static_cast<TextGroups>(below | kOtherGroup);
+  }
 }
 
 }  // namespace fastmask

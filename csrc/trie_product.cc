@@ -25,12 +25,17 @@ int64_t TrieProduct::walk(const int64_t* tokens, int64_t count, State state, Sta
   return walk_tokens(tokens, count, vocab_size(), state, out, [this](State s, Token t) { return next(s, t); });
 }
 
+// Runs through the nodes in order with the state after each depth. Two short cuts: a dead state ends its
+// subtree, and a state that loops on all that lies below takes the whole subtree at once.
 void TrieProduct::fill_row(State state, uint32_t* row) const {
   const TokenTrie& trie = shared_->trie;
   const std::vector<TokenTrie::Node>& nodes = trie.nodes();
   const std::vector<Token>& tokens = trie.tokens();
-  for (uint32_t i = 0; i < trie.num_empty_tokens(); ++i) set_bit(row, tokens[i]);
+  auto allow = [&](uint32_t first, uint32_t end) {
+    for (uint32_t i = first; i < end; ++i) set_bit(row, tokens[i]);
+  };
 
+  allow(0, trie.num_empty_tokens());
   std::vector<State> path(trie.max_depth() + 1);  // path[d]: the state after d bytes of the current node
   path[0] = state;
   const auto num_nodes = static_cast<uint32_t>(nodes.size());
@@ -39,12 +44,14 @@ void TrieProduct::fill_row(State state, uint32_t* row) const {
     const State reached = automaton_->step(path[node.depth - 1], node.byte);
     if (reached == kDead) {
       n = node.subtree_end;
-      continue;
+    } else if ((node.below & ~automaton_->loops(reached)) == 0) {
+      allow(trie.tokens_first(n), trie.subtree_tokens_end(n));
+      n = node.subtree_end;
+    } else {
+      allow(trie.tokens_first(n), node.tokens_end);
+      path[node.depth] = reached;
+      ++n;
     }
-    path[node.depth] = reached;
-    for (uint32_t i = n == 0 ? trie.num_empty_tokens() : nodes[n - 1].tokens_end; i < node.tokens_end; ++i)
-      set_bit(row, tokens[i]);
-    ++n;
   }
   if (automaton_->is_final(state))
     for (Token eos : eos_ids()) set_bit(row, eos);

@@ -9,6 +9,7 @@ from fastmask.constraint import Check, Constraint
 from fastmask.errors import (
     CompileLimitError,
     FastmaskError,
+    FileFormatError,
     InputError,
     InputTypeError,
     RegexError,
@@ -33,6 +34,7 @@ __all__ = [
     "CompileLimitError",
     "Constraint",
     "FastmaskError",
+    "FileFormatError",
     "InputError",
     "InputTypeError",
     "RegexError",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
+import os
 import re
 from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmask import _core, outlines
+from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
 from fastmask.errors import InputError, InputTypeError, RegexError, TokenRangeError, VocabularyError
 from fastmask.rows import After, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
 from fastmask.schema import schema_text
@@ -48,13 +53,14 @@ class Constraint:
     masks: share a constraint between threads and processes freely; pickling keeps its states' numbers.
     """
 
-    def __init__(self, vocabulary: Vocabulary, engine: _core.Engine, rebuild: tuple[Any, ...], source: str) -> None:
+    def __init__(self, vocabulary: Vocabulary, automaton: _core.Automaton | _core.TokenTable, source: str) -> None:
         """Not public: use the constructors named ``from_…``."""
         self._vocabulary = vocabulary
-        self._engine = engine
-        self._rebuild = rebuild  # what makes an equal engine again in another process
-        self._source = source
-        self._final = np.asarray(engine.final_states()).astype(bool)  # [num_states]
+        self._automaton = automaton
+        self._source = source  # for people: what the constraint was made of
+        by_bytes = isinstance(automaton, _core.Automaton)
+        self._engine = _core.Engine(automaton, vocabulary.core) if by_bytes else _core.Engine(automaton)
+        self._final = self._engine.final_states().astype(bool)  # [num_states]
 
     # ---- making one -------------------------------------------------------------------------------------
 
@@ -132,7 +138,11 @@ class Constraint:
                 f"the index allows token id {table.symbols.max()}, beyond the {vocabulary.size:,} of this vocabulary;"
                 " was it built for another tokenizer?"
             )
-        return cls._from_table(table, vocabulary, "an outlines_core.Index")
+        automaton = _core.TokenTable.from_transitions(
+            table.from_states, table.symbols, table.to_states, table.finals, table.num_states, table.initial,
+            vocabulary.size, list(vocabulary.eos_token_ids),
+        )  # fmt: skip
+        return cls(vocabulary, automaton, "an outlines_core.Index")
 
     @classmethod
     def _from_regex(cls, regex: str, vocabulary: Vocabulary, source: str) -> Constraint:
@@ -143,17 +153,31 @@ class Constraint:
         automaton = _core.Automaton.from_transitions(
             table.from_states, table.symbols.astype(np.uint8), table.to_states, table.num_states, table.initial, table.finals
         )
-        return cls._from_automaton(automaton, vocabulary, source)
+        return cls(vocabulary, automaton, source)
 
     @classmethod
-    def _from_automaton(cls, automaton: _core.Automaton, vocabulary: Vocabulary, source: str) -> Constraint:
-        engine = _core.Engine(automaton, vocabulary.core)
-        return cls(vocabulary, engine, (_rebuild_from_dfa, *automaton.to_dfa()), source)
+    def load(cls, path: str | os.PathLike[str], vocabulary: Vocabulary) -> Constraint:
+        """The constraint that :meth:`save` wrote, with the same state numbers.
 
-    @classmethod
-    def _from_table(cls, table: outlines.Table, vocabulary: Vocabulary, source: str) -> Constraint:
-        engine = _core.Engine.from_table(*table, vocabulary.size, list(vocabulary.eos_token_ids))
-        return cls(vocabulary, engine, (_rebuild_from_table, *table), source)
+        Raises:
+            FileFormatError: the file is no constraint, is damaged or has another version.
+            VocabularyError: it was made for another vocabulary.
+        """
+        _require_vocabulary(vocabulary)
+        return _restore(Path(path).read_bytes(), vocabulary, f"file {Path(path).name}")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the constraint, without its vocabulary, to one file; the format is told in ``constraint_file.py``.
+
+        Equal constraints give equal files. An existing file is replaced as a whole or not at all.
+        """
+        target = Path(path)
+        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+        try:
+            partial.write_bytes(self._to_bytes())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
 
     # ---- what it is -------------------------------------------------------------------------------------
 
@@ -181,6 +205,11 @@ class Constraint:
     def nbytes(self) -> int:
         """Bytes held by the automaton and the masks computed so far, without the vocabulary and its trie."""
         return self._engine.nbytes
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of automaton and vocabulary: equal exactly where all states and masks are."""
+        return hashlib.sha256(self._to_bytes()).hexdigest()
 
     @property
     def initial_state(self) -> int:
@@ -274,6 +303,23 @@ class Constraint:
         """The ids allowed in one state, ascending int32; EOS among them where the text may end."""
         return np.flatnonzero(self.allowed(operator.index(state))).astype(np.int32)
 
+    def forced(self, state: int) -> npt.NDArray[np.int32]:
+        """The token ids that must come next, as far as there is no choice: int32, often empty, EOS included.
+
+        A choice between spellings is a choice: where a vocabulary has both ``{"`` and ``{``, neither is forced.
+        """
+        forced: list[int] = []
+        state = operator.index(state)
+        passed = set()
+        while state not in passed:
+            passed.add(state)
+            tokens = self.allowed_tokens(state)
+            if len(tokens) != 1:
+                break
+            forced.append(int(tokens[0]))
+            state = self.advance(state, forced[-1])
+        return np.array(forced, dtype=np.int32)
+
     def _masks(self, states: Any, out: Any, width: int, dtype: Any, fill: Any) -> Any:
         ids = state_array(states)
         shape = (*ids.shape, width)
@@ -288,9 +334,11 @@ class Constraint:
             raise TokenRangeError(f"state {outside[0]} lies outside 0 … {self.num_states - 1}, the states of this constraint")
         return ids
 
+    def _to_bytes(self) -> bytes:
+        return automaton_to_bytes(self._automaton, self._vocabulary)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        rebuild, *arguments = self._rebuild
-        return rebuild, (self._vocabulary, self._source, *arguments)
+        return _restore, (self._to_bytes(), self._vocabulary, self._source)
 
     def __repr__(self) -> str:
         return (
@@ -299,12 +347,8 @@ class Constraint:
         )
 
 
-def _rebuild_from_dfa(vocabulary: Vocabulary, source: str, *dfa: Any) -> Constraint:
-    return Constraint._from_automaton(_core.Automaton.from_dfa(*dfa), vocabulary, source)
-
-
-def _rebuild_from_table(vocabulary: Vocabulary, source: str, *table: Any) -> Constraint:
-    return Constraint._from_table(outlines.Table(*table), vocabulary, source)
+def _restore(data: bytes, vocabulary: Vocabulary, source: str) -> Constraint:
+    return Constraint(vocabulary, automaton_from_bytes(data, vocabulary), source)
 
 
 def _require_vocabulary(vocabulary: Any) -> None:

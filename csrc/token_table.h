@@ -17,12 +17,16 @@ struct TokenTransition {
   int32_t to;
 };
 
-class IndexAutomaton final : public TokenAutomaton {
+class TokenTable final : public TokenAutomaton {
  public:
-  // States are 0 … num_states-1 in the caller's numbering; EOS ids must not occur in the transitions. Throws
+  // States are 0 … num_states-1 in the caller's numbering; those that cannot be reached are left out. EOS ids must not occur in the transitions. Throws
   // Error{kInput} where a number lies outside its range or a state has two transitions on one token.
-  IndexAutomaton(std::vector<TokenTransition> transitions, int32_t num_states, int32_t initial,
+  TokenTable(std::vector<TokenTransition> transitions, int32_t num_states, int32_t initial,
                  const std::vector<int32_t>& finals, int64_t vocab_size, std::vector<Token> eos_ids);
+
+  // The transitions and final states in the numbering of an equal TokenTable with initial state 0.
+  std::vector<TokenTransition> transitions() const;
+  std::vector<int32_t> finals() const;
 
   int64_t vocab_size() const override { return vocab_size_; }
   const std::vector<Token>& eos_ids() const override { return eos_ids_; }

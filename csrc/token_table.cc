@@ -1,4 +1,4 @@
-#include "index_automaton.h"
+#include "token_table.h"
 
 #include <algorithm>
 #include <string>
@@ -50,7 +50,7 @@ std::vector<int32_t> breadth_first(const std::vector<TokenTransition>& sorted, c
 
 }  // namespace
 
-IndexAutomaton::IndexAutomaton(std::vector<TokenTransition> transitions, int32_t num_states, int32_t initial,
+TokenTable::TokenTable(std::vector<TokenTransition> transitions, int32_t num_states, int32_t initial,
                                const std::vector<int32_t>& finals, int64_t vocab_size, std::vector<Token> eos_ids)
     : vocab_size_(vocab_size), eos_ids_(std::move(eos_ids)) {
   std::sort(transitions.begin(), transitions.end(), [](const TokenTransition& a, const TokenTransition& b) {
@@ -81,7 +81,23 @@ IndexAutomaton::IndexAutomaton(std::vector<TokenTransition> transitions, int32_t
   }
 }
 
-inline State IndexAutomaton::next(State state, Token token) const {
+std::vector<TokenTransition> TokenTable::transitions() const {
+  std::vector<TokenTransition> transitions;
+  transitions.reserve(tokens_.size());
+  for (State s = kInitial; s < num_states(); ++s)
+    for (int64_t t = begin_[s]; t < begin_[s + 1]; ++t)
+      transitions.push_back({s - kInitial, tokens_[t], targets_[t] - kInitial});
+  return transitions;
+}
+
+std::vector<int32_t> TokenTable::finals() const {
+  std::vector<int32_t> finals;
+  for (State s = kInitial; s < num_states(); ++s)
+    if (is_final(s)) finals.push_back(s - kInitial);
+  return finals;
+}
+
+inline State TokenTable::next(State state, Token token) const {
   if (std::binary_search(eos_ids_.begin(), eos_ids_.end(), token)) return after_eos(is_final(state), state);
   if (state == kFree) return kFree;
   const auto first = tokens_.begin() + begin_[state], last = tokens_.begin() + begin_[state + 1];
@@ -89,21 +105,21 @@ inline State IndexAutomaton::next(State state, Token token) const {
   return found != last && *found == token ? targets_[found - tokens_.begin()] : kDead;
 }
 
-int64_t IndexAutomaton::walk(const int32_t* tokens, int64_t count, State state, State* out) const {
+int64_t TokenTable::walk(const int32_t* tokens, int64_t count, State state, State* out) const {
   return walk_tokens(tokens, count, vocab_size_, state, out, [this](State s, Token t) { return next(s, t); });
 }
 
-int64_t IndexAutomaton::walk(const int64_t* tokens, int64_t count, State state, State* out) const {
+int64_t TokenTable::walk(const int64_t* tokens, int64_t count, State state, State* out) const {
   return walk_tokens(tokens, count, vocab_size_, state, out, [this](State s, Token t) { return next(s, t); });
 }
 
-void IndexAutomaton::fill_row(State state, uint32_t* row) const {
+void TokenTable::fill_row(State state, uint32_t* row) const {
   for (int64_t t = begin_[state]; t < begin_[state + 1]; ++t) set_bit(row, tokens_[t]);
   if (is_final(state))
     for (Token eos : eos_ids_) set_bit(row, eos);
 }
 
-size_t IndexAutomaton::nbytes() const {
+size_t TokenTable::nbytes() const {
   return is_final_.size() + begin_.size() * sizeof(begin_[0]) + tokens_.size() * (sizeof(Token) + sizeof(State));
 }
 
