@@ -12,6 +12,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, Protocol
 
+import fastmask as fm
 import numpy as np
 import numpy.typing as npt
 
@@ -40,7 +41,7 @@ class Peer(Protocol):
     def regex(self, regex: str) -> Matcher: ...
 
     @staticmethod
-    def agrees(theirs: Rows, ours: Rows, vocab_size: int) -> bool:
+    def agrees(theirs: Rows, ours: Rows, vocabulary: fm.Vocabulary) -> bool:
         """Are these the masks of one language, as far as this peer follows the same rules?"""
 
 
@@ -51,7 +52,6 @@ class OutlinesCore:
     name = "outlines-core"
 
     def __init__(self, tokenizer: Any) -> None:
-        import fastmask as fm
         from outlines_core import Vocabulary
 
         # outlines-core reads tokenizers from the hub only; the bytes of the tokens are the same for both engines.
@@ -75,7 +75,7 @@ class OutlinesCore:
         return Index(regex, self.vocabulary)
 
     @staticmethod
-    def agrees(theirs: Rows, ours: Rows, vocab_size: int) -> bool:
+    def agrees(theirs: Rows, ours: Rows, vocabulary: fm.Vocabulary) -> bool:
         return np.array_equal(theirs, ours)
 
 
@@ -135,11 +135,9 @@ class XGrammar:
         return self.compiler.compile_json_schema(schema)
 
     @staticmethod
-    def agrees(theirs: Rows, ours: Rows, vocab_size: int) -> bool:
-        """Its rows may have bits set past the vocabulary."""
-        width = vocab_size % 32
-        tail = np.int32((1 << width) - 1) if width else np.int32(-1)
-        return np.array_equal(theirs[:, :-1], ours[:, :-1]) and np.array_equal(theirs[:, -1] & tail, ours[:, -1])
+    def agrees(theirs: Rows, ours: Rows, vocabulary: fm.Vocabulary) -> bool:
+        """It takes special tokens for their text, and ids past the vocabulary for anything."""
+        return not np.any((theirs ^ ours) & _text_row(vocabulary, theirs.shape[1]))
 
 
 class _GrammarMatcher:
@@ -191,7 +189,7 @@ class LLGuidance:
         return _LLMatcher(self.tokenizer, grammar)
 
     @staticmethod
-    def agrees(theirs: Rows, ours: Rows, vocab_size: int) -> bool:
+    def agrees(theirs: Rows, ours: Rows, vocabulary: fm.Vocabulary) -> bool:
         """Where the text is forced, it allows only the token that its tokenizer would choose."""
         return not np.any(theirs & ~ours)
 
@@ -277,3 +275,10 @@ def _torch_rows(memory: Rows) -> list[Any]:
     import torch
 
     return list(torch.from_numpy(memory)[:, None])
+
+
+def _text_row(vocabulary: fm.Vocabulary, words: int) -> npt.NDArray[np.int32]:
+    """The ids that are text, as a packed row."""
+    bits = np.zeros(words * 32, np.bool_)
+    bits[: vocabulary.size] = [token is not None for token in vocabulary.tokens]
+    return np.packbits(bits, bitorder="little").view(np.int32)

@@ -93,7 +93,7 @@ def checked_matcher(peer: type[Peer], workload: Workload, con: fm.Constraint, an
             raise AssertionError(f"{peer.name} refuses an answer of {workload.name}")
     for answer in answers[:3]:
         theirs, ours = masks_by(same_language, answer, con), own_masks(con, answer)
-        if not peer.agrees(theirs, ours, con.vocab_size):
+        if not peer.agrees(theirs, ours, con.vocabulary):
             raise AssertionError(f"{peer.name} masks otherwise on {workload.name}")
         require_allowed(masks_by(matcher, answer, con), answer, peer.name)
     return matcher
