@@ -58,8 +58,10 @@ class Constraint:
         self._vocabulary = vocabulary
         self._automaton = automaton
         self._source = source  # for people: what the constraint was made of
-        by_bytes = isinstance(automaton, _core.Automaton)
-        self._engine = _core.Engine(automaton, vocabulary.core) if by_bytes else _core.Engine(automaton)
+        if isinstance(automaton, _core.Automaton):
+            self._engine = _core.Engine(automaton, vocabulary.core)
+        else:
+            self._engine = _core.Engine(automaton)
         self._final = self._engine.final_states().astype(bool)  # [num_states]
 
     # ---- making one -------------------------------------------------------------------------------------
@@ -151,8 +153,9 @@ class Constraint:
         if not table.finals.size:
             raise RegexError(f"{source} matches no text at all, so every token would be forbidden")
         automaton = _core.Automaton.from_transitions(
-            table.from_states, table.symbols.astype(np.uint8), table.to_states, table.num_states, table.initial, table.finals
-        )
+            table.from_states, table.symbols.astype(np.uint8), table.to_states, table.num_states, table.initial,
+            table.finals,
+        )  # fmt: skip
         return cls(vocabulary, automaton, source)
 
     @classmethod
@@ -246,9 +249,11 @@ class Constraint:
             InputError, InputTypeError: shapes, dtypes, starts or lengths that do not fit.
         """
         rows = token_rows(tokens, lengths)
-        index, trigger = (None, start.token_id) if isinstance(start, After) else (start_per_row(start, len(rows.offsets)), 0)
-        if index is None and not 0 <= trigger < self.vocab_size:
-            raise TokenRangeError(f"after({trigger}): the token id lies outside 0 … {self.vocab_size - 1}, the vocabulary")
+        index, trigger = None, 0
+        if isinstance(start, After):
+            trigger = self._token(start.token_id)
+        else:
+            index = start_per_row(start, len(rows.offsets))
         states = self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, rows.width)
         return like(states, rows.template)
 
@@ -327,11 +332,18 @@ class Constraint:
         fill(ids.reshape(-1), rows)
         return like(rows, states) if out is None else out
 
+    def _token(self, token_id: int) -> int:
+        if not 0 <= token_id < self.vocab_size:
+            raise TokenRangeError(f"token id {token_id} lies outside 0 … {self.vocab_size - 1}, the vocabulary")
+        return token_id
+
     def _states(self, states: Any) -> npt.NDArray[np.int32]:
         ids = state_array(states)
         outside = ids[(ids < 0) | (ids >= self.num_states)]
         if outside.size:
-            raise TokenRangeError(f"state {outside[0]} lies outside 0 … {self.num_states - 1}, the states of this constraint")
+            raise TokenRangeError(
+                f"state {outside[0]} lies outside 0 … {self.num_states - 1}, the states of this constraint"
+            )
         return ids
 
     def _to_bytes(self) -> bytes:
@@ -365,7 +377,8 @@ def _writable(out: Any, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
         raise InputTypeError(f"out must be a numpy array or a CPU tensor, got a tensor on {out.device}")
     view = to_numpy(out) if is_tensor(out) else out
     if not isinstance(view, np.ndarray) or view.dtype != dtype:
-        raise InputTypeError(f"out must be an array of {np.dtype(dtype)}, got {getattr(out, 'dtype', type(out).__name__)}")
+        got = getattr(out, "dtype", type(out).__name__)
+        raise InputTypeError(f"out must be an array of {np.dtype(dtype)}, got {got}")
     if view.shape != shape or not view.flags.c_contiguous or not view.flags.writeable:
         raise InputError(f"out must be contiguous, writable and of shape {shape}, got shape {view.shape}")
     return view

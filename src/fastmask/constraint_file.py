@@ -49,7 +49,7 @@ _FIELDS = {
 def automaton_to_bytes(automaton: _core.Automaton | _core.TokenTable, vocabulary: Vocabulary) -> bytes:
     """The bytes of a constraint; the automaton may be of either kind."""
     kind = _TABLE if isinstance(automaton, _core.TokenTable) else _DFA
-    arrays = automaton.to_arrays()
+    arrays: tuple[npt.NDArray[Any], ...] = automaton.to_arrays()
     parts = [bytes.fromhex(vocabulary.fingerprint)]
     for array, dtype in zip(arrays, _FIELDS[kind], strict=True):
         parts += [_ARRAY.pack(array.size, dtype[1:].encode().ljust(4)), array.astype(dtype, copy=False).tobytes()]
@@ -70,11 +70,11 @@ def automaton_from_bytes(data: bytes, vocabulary: Vocabulary) -> _core.Automaton
             f"this constraint was made for a vocabulary with fingerprint {payload[:6].hex()}…, the one given has"
             f" {vocabulary.fingerprint[:12]}…: give the same tokenizer, size and EOS ids, or compile it again"
         )
-    arrays = _arrays(memoryview(payload)[32:], _FIELDS[kind])
+    a, b, c, d = _arrays(memoryview(payload)[32:], _FIELDS[kind])
     try:
         if kind == _DFA:
-            return _core.Automaton.from_arrays(*arrays)
-        return _core.TokenTable.from_arrays(*arrays, vocabulary.size, list(vocabulary.eos_token_ids))
+            return _core.Automaton.from_arrays(a, b, c, d)
+        return _core.TokenTable.from_arrays(a, b, c, d, vocabulary.size, list(vocabulary.eos_token_ids))
     except (InputError, RegexError) as error:  # a sound checksum over an unsound table
         raise FileFormatError(f"this constraint's automaton is damaged: {error}") from error
 
@@ -86,11 +86,13 @@ def _checked_payload(data: bytes) -> tuple[int, bytes]:
     if magic != _MAGIC:
         raise FileFormatError(f"this is no fastmask constraint: it begins with {magic!r}, not with {_MAGIC!r}")
     if version != _VERSION:
-        raise FileFormatError(f"this constraint has version {version} of the format, this fastmask reads version {_VERSION}")
+        raise FileFormatError(f"this constraint's format has version {version}, this fastmask reads version {_VERSION}")
     if kind not in _FIELDS:
         raise FileFormatError(f"this constraint is of kind {kind}, which this fastmask does not know")
     if size != len(data) - _HEADER.size:
-        raise FileFormatError(f"the header speaks of {size} bytes, {len(data) - _HEADER.size} follow: the file is cut or damaged")
+        raise FileFormatError(
+            f"the header speaks of {size} bytes, {len(data) - _HEADER.size} follow: the file is cut or damaged"
+        )
     payload = bytes(memoryview(data)[_HEADER.size :])
     if hashlib.sha256(payload).digest() != digest or size < 32:
         raise FileFormatError("the checksum does not fit: the file is damaged")

@@ -57,7 +57,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         if length > input_ids.shape[1]:
             raise InputError(f"prompt_length {length} lies beyond the {input_ids.shape[1]} ids of this call")
         if length == input_ids.shape[1]:
-            return torch.full(input_ids.shape[:1], self.constraint.initial_state, dtype=torch.int32, device=input_ids.device)
+            initial = self.constraint.initial_state
+            return torch.full(input_ids.shape[:1], initial, dtype=torch.int32, device=input_ids.device)
         states: Tensor = self.constraint.walk(input_ids[:, length:])
         return states[:, -1]
 

@@ -42,9 +42,10 @@ def schema_to_regex(schema: str, whitespace: str | None = None) -> str:
     from outlines_core.json_schema import build_regex_from_schema
 
     try:
-        return build_regex_from_schema(schema, whitespace)
+        regex: str = build_regex_from_schema(schema, whitespace)
     except (ValueError, TypeError) as error:
         raise SchemaError(f"this JSON schema cannot be translated: {error}") from error
+    return regex
 
 
 def byte_table(regex: str) -> Table:
@@ -92,13 +93,17 @@ def _table(index: Index, *eos_ids: int) -> Table:
     initial = index.get_initial_state()
     finals = np.array(sorted(index.get_final_states()), dtype=np.int64)
     states = np.unique(np.concatenate([sources, targets, finals, [initial]]))
-    dense = lambda ids: np.searchsorted(states, ids).astype(np.int32)  # noqa: E731
     text = ~np.isin(symbols, eos_ids)
     return Table(
-        from_states=dense(sources[text]),
+        from_states=_dense(states, sources[text]),
         symbols=symbols[text].astype(np.int32),
-        to_states=dense(targets[text]),
+        to_states=_dense(states, targets[text]),
         num_states=len(states),
-        initial=int(dense(initial)),
-        finals=dense(finals),
+        initial=int(np.searchsorted(states, initial)),
+        finals=_dense(states, finals),
     )
+
+
+def _dense(states: npt.NDArray[np.int64], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """Positions of the ids among all states, ascending."""
+    return np.searchsorted(states, ids).astype(np.int32)

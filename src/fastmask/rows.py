@@ -17,7 +17,18 @@ import numpy.typing as npt
 
 from fastmask.errors import InputError, InputTypeError
 
-__all__ = ["After", "TokenRows", "after", "is_tensor", "like", "start_per_row", "state_array", "to_numpy", "token_array", "token_rows"]
+__all__ = [
+    "After",
+    "TokenRows",
+    "after",
+    "is_tensor",
+    "like",
+    "start_per_row",
+    "state_array",
+    "to_numpy",
+    "token_array",
+    "token_rows",
+]
 
 
 class After(NamedTuple):
@@ -35,7 +46,9 @@ def after(token_id: int) -> After:
     try:
         return After(operator.index(token_id))
     except TypeError:
-        raise InputTypeError(f"after() takes a token id, got {token_id!r}; use tokenizer.convert_tokens_to_ids") from None
+        raise InputTypeError(
+            f"after() takes a token id, got {token_id!r}; use tokenizer.convert_tokens_to_ids"
+        ) from None
 
 
 class TokenRows(NamedTuple):
@@ -83,7 +96,9 @@ def token_rows(tokens: Any, lengths: Any = None) -> TokenRows:
 def _rows_of_array(tokens: Any, lengths: Any) -> TokenRows:
     ids = _integers(to_numpy(tokens), "tokens")
     if ids.ndim != 2:
-        raise InputError(f"tokens must have two dimensions [batch, time], got shape {ids.shape}; for one row: tokens[None]")
+        raise InputError(
+            f"tokens must have two dimensions [batch, time], got shape {ids.shape}; for one row: tokens[None]"
+        )
     rows, width = ids.shape
     return TokenRows(
         flat=np.ascontiguousarray(ids).reshape(-1),
@@ -150,7 +165,7 @@ def state_array(states: Any) -> npt.NDArray[np.int32]:
     """
     array = _integers(to_numpy(states), "states")
     if array.dtype != np.int32:
-        if array.size and not (-(2**31) <= array.min() and array.max() < 2**31):
+        if array.size and not (array.min() >= -(2**31) and array.max() < 2**31):
             raise InputError("states hold numbers beyond 32 bits, which are no state ids")
         array = array.astype(np.int32)
     return np.ascontiguousarray(array)

@@ -43,9 +43,7 @@ class TokenBytes:
 
     def to_list(self) -> list[bytes | None]:
         ends = self.offsets.tolist()
-        return [
-            self.data[ends[i] : ends[i + 1]] if text else None for i, text in enumerate(self.is_text.tolist())
-        ]
+        return [self.data[ends[i] : ends[i + 1]] if text else None for i, text in enumerate(self.is_text.tolist())]
 
     def __len__(self) -> int:
         return len(self.is_text)

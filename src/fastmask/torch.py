@@ -131,7 +131,9 @@ def _allowed(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
     if not isinstance(states, Tensor):
         raise InputTypeError(f"states must be a tensor, got {type(states).__name__}")
     if states.shape != logits.shape[:-1]:
-        raise InputError(f"logits {tuple(logits.shape)} need states {tuple(logits.shape[:-1])}, got {tuple(states.shape)}")
+        raise InputError(
+            f"logits {tuple(logits.shape)} need states {tuple(logits.shape[:-1])}, got {tuple(states.shape)}"
+        )
     beyond = logits.shape[-1] - con.vocab_size
     if beyond < 0:
         raise InputError(
