@@ -43,17 +43,22 @@ def beside_peers(report: Report, workload: Workload, con: fm.Constraint) -> None
     answers = workload.sample(report.settings.answers)
     total = sum(map(len, answers))
     tokens, lengths = padded(answers)
-    memory = np.empty((*tokens.shape, (con.vocab_size + 31) // 32), np.int32)
+    is_token = np.arange(tokens.shape[1]) < lengths[:, None]
+    memory = np.zeros((total + 1, (con.vocab_size + 31) // 32), np.int32)
     one_thread = partial(fm.set_num_threads, 1)
+
+    def states_and_rows() -> None:
+        con.bitmask(con.walk(tokens, lengths=lengths)[is_token], out=memory[:total])
+
     contenders = {
         STATES: Contender(lambda: con.walk(tokens, lengths=lengths), total, one_thread),
-        MASKS: Contender(lambda: con.bitmask(con.walk(tokens, lengths=lengths), out=memory), total, one_thread),
+        MASKS: Contender(states_and_rows, total, one_thread),
         "fastmask, states of Python lists": Contender(lambda: con.walk(answers), total, one_thread),
     }
     peers = installed(report.note)
     for peer in peers:
         matcher = checked_matcher(peer, workload, con, answers)
-        rows = matcher.rows(memory.reshape(-1, memory.shape[-1])[: tokens.shape[1] + 1])
+        rows = matcher.rows(memory[: tokens.shape[1] + 1])
         contenders[masks_of(peer)] = Contender(each(answers, matcher.masks, rows), total)
         contenders[f"{peer.name}, accept only"] = Contender(each(answers, matcher.read), total)
 
@@ -120,7 +125,10 @@ def require_allowed(rows: Any, answer: list[int], name: str) -> None:
 
 
 def on_threads(report: Report, workload: Workload, con: fm.Constraint) -> None:
-    """The whole corpus in one call."""
+    """The whole corpus in one call.
+
+    The best times are compared: a second thread that waits for another program's time slice says nothing about ours.
+    """
     tokens, lengths = padded(workload.answers)
     name = "fastmask, corpus, threads: {}".format
     contenders = {
@@ -130,4 +138,4 @@ def on_threads(report: Report, workload: Workload, con: fm.Constraint) -> None:
         for count in (1, 2)
     }
     race = report.race("walk", workload.name, "s/token", contenders, name(1))
-    report.find("walk.threads", workload.name, race.ratio(name(1), name(2)))
+    report.find("walk.threads", workload.name, race.ratio_of_best(name(1), name(2)))
