@@ -28,7 +28,9 @@ GROUPS = {
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Any of: {' '.join(GROUPS)}. All, if none is named.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Any of: {' '.join(GROUPS)}. All, if none is named.")
+    ] = None,
     quick: Annotated[
         bool, typer.Option(help="Few rounds on the project's own treebank: checks the answers; the times mean nothing.")
     ] = False,

@@ -1,6 +1,7 @@
 """From a schema to the first usable mask, from a regex to every state's mask, from a tokenizer to a vocabulary.
 
 Everyone starts from the same text and the same Hugging Face tokenizer; caches across calls are off or avoided.
+fastmask uses one thread, its peers as many as they like.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import fastmask as fm
 import numpy as np
 
+import fastmask as fm
 from benchmarks.harness import Contender, Report
 from benchmarks.peers import LLGuidance, LLGuidanceDrafts, OutlinesCore, Peer, XGrammar, installed
 from benchmarks.workloads import Workload, padded, workloads
@@ -20,6 +21,7 @@ OURS = "fastmask"
 
 
 def run(report: Report) -> None:
+    fm.set_num_threads(1)
     seen: set[str] = set()
     for workload in workloads(report.settings.quick):
         engines = [peer for peer in installed(report.note) if peer is not LLGuidanceDrafts]  # compiles as LLGuidance
@@ -53,9 +55,9 @@ def first_mask(report: Report, workload: Workload, peers: dict[type[Peer], Peer]
         contenders["xgrammar, compile alone"] = Contender(lambda: compile_schema(text))
     race = report.race("compile", f"schema to first mask · {workload.name}", "s", contenders, OURS)
     if LLGuidance in peers:
-        report.find("compile.llguidance", workload.name, race.ratio(LLGuidance.name, OURS))
+        report.find_ratio("compile.llguidance", workload.name, race, LLGuidance.name, OURS)
     if XGrammar in peers:
-        report.find("compile.xgrammar", workload.name, race.ratio("xgrammar, compile alone", OURS))
+        report.find_ratio("compile.xgrammar", workload.name, race, "xgrammar, compile alone", OURS)
 
 
 def whole_table(report: Report, workload: Workload, peers: dict[type[Peer], Peer]) -> None:
@@ -76,7 +78,7 @@ def whole_table(report: Report, workload: Workload, peers: dict[type[Peer], Peer
         contenders["outlines-core, Index"] = Contender(lambda: index(regex))
     race = report.race("compile", f"regex to all masks · {workload.name}", "s", contenders, OURS)
     if OutlinesCore in peers:
-        report.find("compile.table", workload.name, race.ratio("outlines-core, Index", OURS))
+        report.find_ratio("compile.table", workload.name, race, "outlines-core, Index", OURS)
 
 
 def require_same_masks(con: fm.Constraint, index: Any, workload: Workload) -> None:
@@ -92,7 +94,9 @@ def require_same_masks(con: fm.Constraint, index: Any, workload: Workload) -> No
 def vocabulary(report: Report, workload: Workload, peers: list[type[Peer]]) -> None:
     tokenizer = workload.tokenizer
     contenders = {OURS: Contender(lambda: fm.Vocabulary.from_tokenizer(tokenizer).core)}
-    contenders |= {peer.name: Contender(lambda peer=peer: peer(tokenizer)) for peer in peers if peer is not OutlinesCore}
+    contenders |= {
+        peer.name: Contender(lambda peer=peer: peer(tokenizer)) for peer in peers if peer is not OutlinesCore
+    }
     race = report.race("compile", f"tokenizer to vocabulary · {workload.tokenizer_name}", "s", contenders, OURS)
     if XGrammar in peers:
-        report.find("compile.tokenizer", workload.tokenizer_name, race.ratio(XGrammar.name, OURS))
+        report.find_ratio("compile.tokenizer", workload.tokenizer_name, race, XGrammar.name, OURS)

@@ -20,7 +20,6 @@ from importlib import metadata
 from pathlib import Path
 
 import fastmask as fm
-
 from benchmarks.targets import TARGETS
 
 PACKAGES = ("fastmask", "outlines_core", "xgrammar", "llguidance", "numpy", "torch", "transformers")
@@ -139,6 +138,7 @@ class Finding:
     target: str  # a key of TARGETS
     workload: str
     value: Spread
+    best: float | None = None  # a ratio once more, of the best times: what an idle machine would show
 
     @property
     def reached(self) -> bool:
@@ -167,8 +167,12 @@ class Report:
     def measure(self, group: str, workload: str, contender: str, unit: str, samples: Sequence[float]) -> None:
         self.measurements.append(Measurement(group, workload, contender, unit, Spread.of(samples)))
 
-    def find(self, target: str, workload: str, value: Spread | float) -> None:
-        self.findings.append(Finding(target, workload, value if isinstance(value, Spread) else Spread.of([value])))
+    def find(self, target: str, workload: str, value: Spread | float, best: float | None = None) -> None:
+        spread = value if isinstance(value, Spread) else Spread.of([value])
+        self.findings.append(Finding(target, workload, spread, best))
+
+    def find_ratio(self, target: str, workload: str, result: Race, other: str, ours: str) -> None:
+        self.find(target, workload, result.ratio(other, ours), result.ratio_of_best(other, ours))
 
     def note(self, text: str) -> None:
         if text not in self.notes:

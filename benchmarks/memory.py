@@ -35,8 +35,9 @@ def import_time(report: Report) -> None:
     for _ in range(report.settings.rounds):
         for package in seconds:
             command = [sys.executable, "-c", IMPORT.format(package)]
-            first, *modules[package] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-            seconds[package].append(float(first))
+            printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            took, *modules[package] = printed.split()
+            seconds[package].append(float(took))
     for package, samples in seconds.items():
         report.measure("memory", "import in a fresh process", package, "s", samples)
 

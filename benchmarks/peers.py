@@ -12,9 +12,10 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-import fastmask as fm
 import numpy as np
 import numpy.typing as npt
+
+import fastmask as fm
 
 Rows = npt.NDArray[np.int32]  # [T+1, ceil(V / 32)]
 

@@ -6,10 +6,10 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-import fastmask as fm
 import numpy as np
 import numpy.typing as npt
 
+import fastmask as fm
 from benchmarks.harness import Contender, Report
 from benchmarks.workloads import Workload, padded, workloads
 
@@ -45,7 +45,7 @@ def packed_rows(report: Report, workload: Workload, con: fm.Constraint) -> None:
         "memcpy, new array": on(1, source.copy, out.nbytes),
     }
     race = report.race("rows", f"packed · {workload.name}", "s/byte", contenders, "fastmask, out=")
-    report.find("rows.packed", workload.name, race.ratio("memcpy", "fastmask, out="))
+    report.find_ratio("rows.packed", workload.name, race, "memcpy", "fastmask, out=")
 
 
 def bool_rows(report: Report, workload: Workload, con: fm.Constraint) -> None:
@@ -59,7 +59,7 @@ def bool_rows(report: Report, workload: Workload, con: fm.Constraint) -> None:
         "memset, new array": on(1, lambda: np.ones(out.shape, np.bool_), out.nbytes),
     }
     race = report.race("rows", f"bool · {workload.name}", "s/byte", contenders, "fastmask, out=")
-    report.find("rows.bool", workload.name, race.ratio("memset", "fastmask, out="))
+    report.find_ratio("rows.bool", workload.name, race, "memset", "fastmask, out=")
 
 
 def on(threads: int, run: Callable[[], object], nbytes: int) -> Contender:

@@ -39,12 +39,13 @@ def _measured(group: str, measurements: list[Measurement]) -> Table:
 
 def _targets(report: Report) -> Table:
     table = Table("what", "workload", title="targets", title_justify="left", title_style="bold")
-    for heading in ("measured", "quartiles", "target", "reached"):
+    for heading in ("measured", "quartiles", "of best times", "target", "reached"):
         table.add_column(heading, justify="right", no_wrap=True)
     for finding in report.findings:
         target, value = TARGETS[finding.target], finding.value
         reached = "[green]yes[/green]" if finding.reached else "[red]no[/red]"
-        table.add_row(target.what, finding.workload, _figure(value.median), _range(value), str(target), reached)
+        best = "" if finding.best is None else _figure(finding.best)
+        table.add_row(target.what, finding.workload, _figure(value.median), _range(value), best, str(target), reached)
     return table
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import fastmask as fm
 import numpy as np
 
+import fastmask as fm
 from benchmarks.harness import Contender, Race, Report
 from benchmarks.peers import Matcher, Peer, installed
 from benchmarks.workloads import Workload, padded, workloads
@@ -81,10 +81,10 @@ def each(answers: list[list[int]], step: Callable[..., object], *arguments: Any)
 def find_ratios(report: Report, workload: Workload, race: Race, peers: list[str]) -> None:
     guide = "outlines-core, mask and accept"
     if guide in peers:
-        report.find("walk.guide", workload.name, race.ratio(guide, STATES))
+        report.find_ratio("walk.guide", workload.name, race, guide, STATES)
     if len(peers) > 1:
         fastest = race.fastest(peers)
-        report.find("walk.peers", f"{workload.name} · {fastest}", race.ratio(fastest, STATES))
+        report.find_ratio("walk.peers", f"{workload.name} · {fastest}", race, fastest, STATES)
 
 
 def checked_matcher(peer: type[Peer], workload: Workload, con: fm.Constraint, answers: list[list[int]]) -> Matcher:

@@ -16,11 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import fastmask as fm
 import numpy as np
 import numpy.typing as npt
 from outlines_core.json_schema import build_regex_from_schema
 from pydantic import BaseModel
+
+import fastmask as fm
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("FASTMASK_SHARED") or REPOSITORY.parent / "shared")
