@@ -1,0 +1,67 @@
+"""The whole idea on real sentences, read from top to bottom.
+
+A treebank becomes examples; a teacher that is careless about the format is distilled into a small student,
+once plainly and once with a penalty on whatever the schema forbids; the better student is fine-tuned; each
+is sampled freely and under the constraint; and a table says what came of it.
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import print
+
+from training.distil import PENALTY, STUDENT_STEPS, distil, new_student
+from training.evaluate import SAMPLES, evaluate
+from training.finetune import FINETUNE_STEPS, finetune
+from training.models import load_model
+from training.prepare import MAX_LENGTH, prepare
+from training.program import program
+from training.report import report
+from training.teacher import TEACHER_STEPS, train_teacher
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="everything is written to this folder")] = Path("runs/demo"),
+    treebank: Annotated[list[str] | None, typer.Option(help="CoNLL-U file; several may be given; default: the project's own")] = None,
+    heldout: Annotated[list[str] | None, typer.Option(help="CoNLL-U file to hold out; default: a share of the documents")] = None,
+    teacher: Annotated[str | None, typer.Option(help="a causal language model by name or path, taken as it is; default: trained here")] = None,
+    student: Annotated[str | None, typer.Option(help="a causal language model by name or path; default: small and fresh")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="by name or path; default: the teacher's, or trained on the text")] = None,
+    penalty: Annotated[float, typer.Option(min=0, help="off the teacher's disallowed logits; inf allowed")] = PENALTY,
+    teacher_steps: Annotated[int, typer.Option(min=1)] = TEACHER_STEPS,
+    student_steps: Annotated[int, typer.Option(min=1)] = STUDENT_STEPS,
+    finetune_steps: Annotated[int, typer.Option(min=1)] = FINETUNE_STEPS,
+    samples: Annotated[int, typer.Option(min=1, help="sampled answers for each model, free and constrained")] = SAMPLES,
+    max_length: Annotated[int, typer.Option(help="in tokens; longer examples are counted and left out")] = MAX_LENGTH,
+    seed: Annotated[int, typer.Option(help="decides split, weights, batches and samples")] = 0,
+) -> None:
+    """Treebank → teacher → plain and penalised distillation → fine-tuning → samples → a table and a picture."""
+    began = time.perf_counter()
+    run = prepare(
+        out, treebank=treebank, heldout=heldout, tokenizer=tokenizer, teacher=teacher, max_length=max_length, seed=seed
+    )
+
+    if teacher:
+        teaching = load_model(teacher)
+        run.record("teacher", title=f"teacher ({Path(teacher).name})", history=[])
+    else:
+        teaching = train_teacher(run, steps=teacher_steps)
+    evaluate(run, "teacher", teaching, samples=samples)
+
+    # Equal starts, equal batches, equal steps: the penalty is the only difference.
+    plain = distil(run, teaching, new_student(run, student), name="student-plain", penalty=0, steps=student_steps)
+    evaluate(run, "student-plain", plain, samples=samples)
+    better = distil(run, teaching, new_student(run, student), name="student", penalty=penalty, steps=student_steps)
+    evaluate(run, "student", better, samples=samples)
+
+    tuned = finetune(run, better, name="finetuned", title="… then fine-tuned", steps=finetune_steps)
+    evaluate(run, "finetuned", tuned, samples=samples)
+
+    report(out)
+    print(f"done in {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    program(demo)
