@@ -19,8 +19,8 @@ from training.prepare import TOKENS_PER_BATCH, Run, open_run
 from training.program import program
 from training.score import score
 
-STUDENT_STEPS = 300
-LEARNING_RATE = 3e-3
+STUDENT_STEPS = 600
+LEARNING_RATE = 2e-3
 PENALTY = 10.0
 
 

@@ -13,7 +13,7 @@ from training.prepare import TOKENS_PER_BATCH, Run, open_run
 from training.program import program
 from training.score import score
 
-FINETUNE_STEPS = 150
+FINETUNE_STEPS = 300
 LEARNING_RATE = 1e-3  # gentler than from scratch: there is something to lose
 
 

@@ -25,7 +25,7 @@ from training.treebank import Sentence, read_treebank, split_by_document
 
 OWN_TREEBANK = Path(__file__).parent / "treebank"
 HELD_OUT_SHARE = 0.15  # of the sentences, where no held-out file is given
-TOKENS_PER_BATCH = 2048  # with padding
+TOKENS_PER_BATCH = 768  # with padding; small models learn more from many small steps than from few large ones
 MAX_LENGTH = 512
 
 

@@ -24,8 +24,8 @@ from training.program import program
 from training.schema import to_json
 from training.score import score
 
-TEACHER_STEPS = 400
-LEARNING_RATE = 3e-3
+TEACHER_STEPS = 900
+LEARNING_RATE = 2e-3
 SLOPPINESS = 0.4  # the share of entries with a slip
 SLOPPY_COPIES = 4  # answers to each sentence, each sloppy in its own way
 
@@ -66,7 +66,7 @@ def sloppy_examples(run: Run) -> list[Example]:
 
 def train_teacher(run: Run, *, steps: int = TEACHER_STEPS) -> PreTrainedModel:
     """A small GPT-2 from scratch, on sloppy answers."""
-    model = tiny_gpt2(layers=3, width=128, seed=run.settings.seed, **run.tiny_model_settings)
+    model = tiny_gpt2(layers=2, width=128, seed=run.settings.seed, **run.tiny_model_settings)
     history = train(
         model,
         endless_batches(sloppy_examples(run), run.con, TOKENS_PER_BATCH, run.settings.seed, model.device),
