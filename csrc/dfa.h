@@ -22,4 +22,12 @@ struct Dfa {
   int32_t num_states() const { return static_cast<int32_t>(is_final.size()); }
 };
 
+// Throws Error{kInput} unless every class, state and size lies in its range: for tables from outside.
+void check(const Dfa& dfa);
+
+// A Dfa from a list of transitions, each byte a class of its own. States are 0 … num_states-1; throws
+// Error{kInput} for any other.
+Dfa dfa_from_transitions(const int32_t* from, const uint8_t* bytes, const int32_t* to, int64_t count,
+                         int32_t num_states, int32_t initial, const int32_t* finals, int64_t num_finals);
+
 }  // namespace fastmask

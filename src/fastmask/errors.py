@@ -7,6 +7,7 @@ One small hierarchy under :class:`FastmaskError`; each class is also the built-i
 __all__ = [
     "CompileLimitError",
     "FastmaskError",
+    "FileFormatError",
     "InputError",
     "InputTypeError",
     "RegexError",
@@ -44,6 +45,10 @@ class UnsupportedSchemaError(SchemaError):
 
 class UnsupportedSchemaWarning(UserWarning):
     """With ``strict=False``: what :class:`UnsupportedSchemaError` would have said."""
+
+
+class FileFormatError(FastmaskError, ValueError):
+    """A file or pickle that is no constraint, is damaged, or has another version."""
 
 
 class InputError(FastmaskError, ValueError):

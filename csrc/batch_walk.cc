@@ -1,0 +1,107 @@
+#include "batch_walk.h"
+
+#include <algorithm>
+#include <string>
+
+#include "bitmask.h"
+#include "error.h"
+#include "thread_pool.h"
+
+namespace fastmask {
+namespace {
+
+// A chunk should outweigh the cost of handing it out (about a microsecond) many times over.
+constexpr int64_t kTokensPerChunk = 1 << 13;
+constexpr int64_t kBytesPerChunk = 1 << 18;
+
+int64_t grain_for(int64_t per_chunk, int64_t per_item) { return std::max<int64_t>(1, per_chunk / std::max<int64_t>(1, per_item)); }
+
+[[noreturn]] void throw_bad_token(int64_t token, int64_t vocab_size, const std::string& place) {
+  throw Error(ErrorKind::kTokenRange, "token id " + std::to_string(token) + " at " + place + " lies outside 0 … " +
+                                          std::to_string(vocab_size - 1) + ", the vocabulary of this constraint");
+}
+
+void require_state(State state, State num_states, int64_t position) {
+  if (static_cast<uint32_t>(state) >= static_cast<uint32_t>(num_states))
+    throw Error(ErrorKind::kTokenRange, "state " + std::to_string(state) + " at position " + std::to_string(position) +
+                                            " lies outside 0 … " + std::to_string(num_states - 1) +
+                                            ", the states of this constraint");
+}
+
+// Index of the first constrained token, or -1 where the row has no start.
+template <class TokenId>
+int64_t start_of(const TokenId* tokens, int64_t length, const Start& start, int64_t row) {
+  if (start.index == nullptr) {
+    const TokenId* found = std::find(tokens, tokens + length, static_cast<TokenId>(start.after));
+    return found == tokens + length ? -1 : found - tokens + 1;
+  }
+  if (start.index[row] < 0 || start.index[row] > length)
+    throw Error(ErrorKind::kInput, "start " + std::to_string(start.index[row]) + " of row " + std::to_string(row) +
+                                       " lies outside 0 … " + std::to_string(length) + ", the row's length");
+  return start.index[row];
+}
+
+template <class TokenId>
+void walk_row(const TokenAutomaton& automaton, const TokenId* tokens, int64_t length, int64_t start, int64_t row,
+              int64_t width, State* states) {
+  const int64_t free_end = start < 0 ? length : std::max<int64_t>(start - 1, 0);
+  std::fill_n(states, free_end, kFree);
+  State last = kFree;
+  if (start >= 0) {
+    if (start > 0) states[start - 1] = kInitial;
+    const int64_t walked = automaton.walk(tokens + start, length - start, kInitial, states + start);
+    if (start + walked < length)
+      throw_bad_token(tokens[start + walked], automaton.vocab_size(),
+                      "row " + std::to_string(row) + ", position " + std::to_string(start + walked));
+    last = length > 0 ? states[length - 1] : kInitial;
+  }
+  std::fill(states + length, states + width, last);
+}
+
+}  // namespace
+
+template <class TokenId>
+void walk_rows(const TokenAutomaton& automaton, const TokenRows<TokenId>& rows, const Start& start, int64_t width,
+               State* states) {
+  parallel_for(rows.count, grain_for(kTokensPerChunk, width), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const TokenId* tokens = rows.tokens + rows.offsets[row];
+      const int64_t length = rows.lengths[row];
+      walk_row(automaton, tokens, length, start_of(tokens, length, start, row), row, width, states + row * width);
+    }
+  });
+}
+
+template <class TokenId>
+void advance(const TokenAutomaton& automaton, const State* states, const TokenId* tokens, int64_t count, State* out) {
+  parallel_for(count, kTokensPerChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      require_state(states[i], automaton.num_states(), i);
+      if (automaton.walk(tokens + i, 1, states[i], out + i) == 0)
+        throw_bad_token(tokens[i], automaton.vocab_size(), "position " + std::to_string(i));
+    }
+  });
+}
+
+void gather_packed(MaskTable& table, const State* states, int64_t count, uint32_t* out) {
+  table.prepare(states, count);
+  const int64_t words = words_for(table.vocab_size());
+  parallel_for(count, grain_for(kBytesPerChunk, words * 4), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) table.row(states[i])->write_packed(out + i * words);
+  });
+}
+
+void gather_bools(MaskTable& table, const State* states, int64_t count, uint8_t* out) {
+  table.prepare(states, count);
+  const int64_t vocab_size = table.vocab_size();
+  parallel_for(count, grain_for(kBytesPerChunk, vocab_size), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) table.row(states[i])->write_bools(out + i * vocab_size);
+  });
+}
+
+template void walk_rows(const TokenAutomaton&, const TokenRows<int32_t>&, const Start&, int64_t, State*);
+template void walk_rows(const TokenAutomaton&, const TokenRows<int64_t>&, const Start&, int64_t, State*);
+template void advance(const TokenAutomaton&, const State*, const int32_t*, int64_t, State*);
+template void advance(const TokenAutomaton&, const State*, const int64_t*, int64_t, State*);
+
+}  // namespace fastmask

@@ -1,0 +1,44 @@
+// Batches of token rows → states; states → rows of masks. Rows are spread over the threads.
+//
+// Alignment: states[b, t] is the state after reading tokens[b, start : t+1]; before position start-1 it is kFree,
+// at start-1 kInitial; positions past a row's length repeat its last state.
+#pragma once
+
+#include <cstdint>
+
+#include "mask_table.h"
+#include "token_automaton.h"
+
+namespace fastmask {
+
+// `count` rows of token ids, row b being tokens[offsets[b] … offsets[b] + lengths[b] - 1]. Borrowed.
+template <class TokenId>
+struct TokenRows {
+  const TokenId* tokens;
+  const int64_t* offsets;
+  const int64_t* lengths;
+  int64_t count;
+};
+
+// Where each row's constrained text begins.
+struct Start {
+  const int64_t* index;  // [count] index of the first constrained token, 0 … length; or null:
+  int64_t after;         // behind the first occurrence of this token; a row without it stays kFree throughout
+};
+
+// Writes states [rows.count, width], width ≥ every length. Tokens before the start are not read as text.
+// Throws Error{kInput} for a start outside its row, Error{kTokenRange} for a token id outside the vocabulary,
+// each naming the place. Defined for int32_t and int64_t.
+template <class TokenId>
+void walk_rows(const TokenAutomaton& automaton, const TokenRows<TokenId>& rows, const Start& start, int64_t width,
+               State* states);
+
+// One token further for each of `count` states; throws Error{kTokenRange} as above.
+template <class TokenId>
+void advance(const TokenAutomaton& automaton, const State* states, const TokenId* tokens, int64_t count, State* out);
+
+// Packed rows [count, words_for(vocab_size)] and boolean rows [count, vocab_size] (0 or 1) of `count` states.
+void gather_packed(MaskTable& table, const State* states, int64_t count, uint32_t* out);
+void gather_bools(MaskTable& table, const State* states, int64_t count, uint8_t* out);
+
+}  // namespace fastmask

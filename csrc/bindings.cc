@@ -1,0 +1,255 @@
+// The only file that knows Python. Each function checks its arrays, takes plain pointers, releases the
+// interpreter lock, calls one kernel function and returns; no logic lives here.
+//
+// Lifetimes: arrays are borrowed while the lock is released. The caller's frame keeps them alive, and numpy
+// never moves a buffer that someone holds.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+
+#include "automaton.h"
+#include "batch_walk.h"
+#include "bitmask.h"
+#include "error.h"
+#include "token_table.h"
+#include "mask_table.h"
+#include "thread_pool.h"
+#include "trie_product.h"
+
+namespace py = pybind11;
+
+namespace fastmask {
+namespace {
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;  // bound with noconvert(): never a silent copy
+
+const char* error_class(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kInput: return "InputError";
+    case ErrorKind::kTokenRange: return "TokenRangeError";
+    case ErrorKind::kRegex: return "RegexError";
+    case ErrorKind::kCompileLimit: return "CompileLimitError";
+  }
+  return "FastmaskError";
+}
+
+void translate(std::exception_ptr pointer) {
+  try {
+    if (pointer) std::rethrow_exception(pointer);
+  } catch (const Error& error) {
+    const py::object type = py::module_::import("fastmask.errors").attr(error_class(error.kind));
+    PyErr_SetString(type.ptr(), error.what());
+  }
+}
+
+void require_length(py::ssize_t actual, py::ssize_t expected, const char* name) {
+  if (actual != expected)
+    throw Error(ErrorKind::kInput, std::string(name) + " has " + std::to_string(actual) + " elements, expected " +
+                                       std::to_string(expected));
+}
+
+// A constraint for one vocabulary: the automaton that is walked and the table of its masks.
+struct Engine {
+  explicit Engine(std::shared_ptr<const TokenAutomaton> a) : automaton(std::move(a)), masks(automaton) {}
+  const std::shared_ptr<const TokenAutomaton> automaton;
+  MaskTable masks;
+};
+
+std::shared_ptr<const Automaton> automaton_from_transitions(const Array<int32_t>& from, const Array<uint8_t>& bytes,
+                                                            const Array<int32_t>& to, int32_t num_states,
+                                                            int32_t initial, const Array<int32_t>& finals) {
+  require_length(bytes.size(), from.size(), "bytes");
+  require_length(to.size(), from.size(), "to");
+  const py::gil_scoped_release unlock;
+  return std::make_shared<Automaton>(dfa_from_transitions(from.data(), bytes.data(), to.data(), from.size(), num_states,
+                                                          initial, finals.data(), finals.size()));
+}
+
+template <class T>
+Array<T> to_array(const std::vector<T>& values) {
+  return Array<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+template <class T>
+std::vector<T> to_vector(const Array<T>& values) {
+  return std::vector<T>(values.data(), values.data() + values.size());
+}
+
+std::shared_ptr<Automaton> automaton_from_arrays(const Array<uint8_t>& class_of, const Array<int32_t>& initial,
+                                                 const Array<uint8_t>& is_final, const Array<int32_t>& next) {
+  require_length(class_of.size(), 256, "class_of");
+  require_length(initial.size(), 1, "initial");
+  Dfa dfa;
+  std::copy_n(class_of.data(), 256, dfa.class_of.begin());
+  dfa.num_classes = *std::max_element(dfa.class_of.begin(), dfa.class_of.end()) + 1;
+  dfa.initial = *initial.data();
+  dfa.is_final = to_vector(is_final);
+  dfa.next = to_vector(next);
+  const py::gil_scoped_release unlock;
+  check(dfa);
+  return std::make_shared<Automaton>(dfa);
+}
+
+py::tuple automaton_to_arrays(const Automaton& automaton) {
+  const Dfa dfa = automaton.to_dfa();
+  return py::make_tuple(Array<uint8_t>(256, dfa.class_of.data()), to_array(std::vector<int32_t>{dfa.initial}),
+                        to_array(dfa.is_final), to_array(dfa.next));
+}
+
+std::shared_ptr<TokenTable> table_from_transitions(const Array<int32_t>& from, const Array<int32_t>& tokens,
+                                                   const Array<int32_t>& to, const Array<int32_t>& finals,
+                                                   int32_t num_states, int32_t initial, int64_t vocab_size,
+                                                   const std::vector<Token>& eos_ids) {
+  require_length(tokens.size(), from.size(), "tokens");
+  require_length(to.size(), from.size(), "to");
+  const py::gil_scoped_release unlock;
+  std::vector<TokenTransition> transitions(from.size());
+  for (size_t i = 0; i < transitions.size(); ++i) transitions[i] = {from.data()[i], tokens.data()[i], to.data()[i]};
+  return std::make_shared<TokenTable>(std::move(transitions), num_states, initial, to_vector(finals), vocab_size, eos_ids);
+}
+
+// The arrays name every state of a canonical table, so its number of states can be read off them.
+std::shared_ptr<TokenTable> table_from_arrays(const Array<int32_t>& from, const Array<int32_t>& tokens,
+                                              const Array<int32_t>& to, const Array<int32_t>& finals,
+                                              int64_t vocab_size, const std::vector<Token>& eos_ids) {
+  int32_t last = 0;
+  for (const Array<int32_t>* states : {&from, &to, &finals})
+    if (states->size() > 0) last = std::max(last, *std::max_element(states->data(), states->data() + states->size()));
+  if (int64_t{last} > from.size() + finals.size())
+    throw Error(ErrorKind::kInput, "a state's number exceeds the number of transitions");
+  return table_from_transitions(from, tokens, to, finals, last + 1, 0, vocab_size, eos_ids);
+}
+
+py::tuple table_to_arrays(const TokenTable& table) {
+  std::vector<int32_t> from, tokens, to;
+  for (const TokenTransition& t : table.transitions()) {
+    from.push_back(t.from);
+    tokens.push_back(t.token);
+    to.push_back(t.to);
+  }
+  return py::make_tuple(to_array(from), to_array(tokens), to_array(to), to_array(table.finals()));
+}
+
+Array<uint8_t> final_states(const Engine& engine) {
+  Array<uint8_t> is_final(engine.automaton->num_states());
+  for (State s = 0; s < engine.automaton->num_states(); ++s) is_final.mutable_data()[s] = engine.automaton->is_final(s);
+  return is_final;
+}
+
+template <class TokenId>
+Array<State> walk(const Engine& engine, const Array<TokenId>& tokens, const Array<int64_t>& offsets,
+                  const Array<int64_t>& lengths, const std::optional<Array<int64_t>>& start, int64_t after,
+                  int64_t width) {
+  const py::ssize_t count = offsets.size();
+  require_length(lengths.size(), count, "lengths");
+  if (start) require_length(start->size(), count, "start");
+  for (py::ssize_t b = 0; b < count; ++b)
+    if (offsets.data()[b] < 0 || lengths.data()[b] < 0 || lengths.data()[b] > width ||
+        lengths.data()[b] > tokens.size() - offsets.data()[b])
+      throw Error(ErrorKind::kInput, "length " + std::to_string(lengths.data()[b]) + " of row " + std::to_string(b) +
+                                         " does not fit the tokens given");
+  Array<State> states({count, static_cast<py::ssize_t>(width)});
+  State* out = states.mutable_data();
+  const py::gil_scoped_release unlock;
+  walk_rows(*engine.automaton, TokenRows<TokenId>{tokens.data(), offsets.data(), lengths.data(), count},
+            Start{start ? start->data() : nullptr, after}, width, out);
+  return states;
+}
+
+template <class TokenId>
+Array<State> advance_states(const Engine& engine, const Array<State>& states, const Array<TokenId>& tokens) {
+  require_length(tokens.size(), states.size(), "tokens");
+  Array<State> next(states.size());
+  State* out = next.mutable_data();
+  const py::gil_scoped_release unlock;
+  advance(*engine.automaton, states.data(), tokens.data(), states.size(), out);
+  return next;
+}
+
+void packed_rows(Engine& engine, const Array<State>& states, Array<int32_t> out) {
+  require_length(out.size(), states.size() * words_for(engine.masks.vocab_size()), "out");
+  auto* rows = reinterpret_cast<uint32_t*>(out.mutable_data());
+  const py::gil_scoped_release unlock;
+  gather_packed(engine.masks, states.data(), states.size(), rows);
+}
+
+void bool_rows(Engine& engine, const Array<State>& states, Array<bool> out) {
+  require_length(out.size(), states.size() * engine.masks.vocab_size(), "out");
+  auto* rows = reinterpret_cast<uint8_t*>(out.mutable_data());
+  const py::gil_scoped_release unlock;
+  gather_bools(engine.masks, states.data(), states.size(), rows);
+}
+
+void define_sources(py::module_& m) {
+  py::class_<VocabularyWithTrie, std::shared_ptr<VocabularyWithTrie>>(m, "Vocabulary")
+      .def(py::init([](const py::bytes& bytes, const Array<int64_t>& offsets, const Array<uint8_t>& is_text, int64_t size,
+                       const std::vector<Token>& eos_ids) {
+             std::string flat = bytes;
+             const py::gil_scoped_release unlock;
+             return std::make_shared<VocabularyWithTrie>(
+                 Vocabulary(std::move(flat), to_vector(offsets), to_vector(is_text), size, eos_ids));
+           }),
+           py::arg("bytes"), py::arg("offsets").noconvert(), py::arg("is_text").noconvert(), py::arg("size"),
+           py::arg("eos_ids"))
+      .def_property_readonly("nbytes", [](const VocabularyWithTrie& v) { return v.vocabulary.nbytes() + v.trie.nbytes(); });
+
+  py::class_<Automaton, std::shared_ptr<Automaton>>(m, "Automaton")
+      .def_static("from_transitions", &automaton_from_transitions, py::arg("from_states").noconvert(),
+                  py::arg("bytes").noconvert(), py::arg("to_states").noconvert(), py::arg("num_states"),
+                  py::arg("initial"), py::arg("finals").noconvert())
+      .def_static("from_arrays", &automaton_from_arrays, py::arg("class_of").noconvert(),
+                  py::arg("initial").noconvert(), py::arg("is_final").noconvert(), py::arg("next").noconvert())
+      .def("to_arrays", &automaton_to_arrays)
+      .def_property_readonly("num_states", &Automaton::num_states)
+      .def_property_readonly("num_classes", &Automaton::num_classes);
+
+  py::class_<TokenTable, std::shared_ptr<TokenTable>>(m, "TokenTable")
+      .def_static("from_transitions", &table_from_transitions, py::arg("from_states").noconvert(),
+                  py::arg("tokens").noconvert(), py::arg("to_states").noconvert(), py::arg("finals").noconvert(),
+                  py::arg("num_states"), py::arg("initial"), py::arg("vocab_size"), py::arg("eos_ids"))
+      .def_static("from_arrays", &table_from_arrays, py::arg("from_states").noconvert(), py::arg("tokens").noconvert(),
+                  py::arg("to_states").noconvert(), py::arg("finals").noconvert(), py::arg("vocab_size"),
+                  py::arg("eos_ids"))
+      .def("to_arrays", &table_to_arrays);
+}
+
+void define_engine(py::module_& m) {
+  py::class_<Engine>(m, "Engine")
+      .def(py::init([](std::shared_ptr<const Automaton> automaton, std::shared_ptr<const VocabularyWithTrie> vocabulary) {
+             return std::make_unique<Engine>(std::make_shared<TrieProduct>(std::move(automaton), std::move(vocabulary)));
+           }),
+           py::arg("automaton"), py::arg("vocabulary"))
+      .def(py::init([](std::shared_ptr<const TokenTable> table) { return std::make_unique<Engine>(std::move(table)); }),
+           py::arg("table"))
+      .def_property_readonly("num_states", [](const Engine& e) { return e.automaton->num_states(); })
+      .def_property_readonly("num_masks", [](const Engine& e) { return e.masks.num_rows(); })
+      .def_property_readonly("nbytes", [](const Engine& e) { return e.automaton->nbytes() + e.masks.nbytes(); })
+      .def("final_states", &final_states)
+      .def("walk", &walk<int32_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
+           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("width"))
+      .def("walk", &walk<int64_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
+           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("width"))
+      .def("advance", &advance_states<int32_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
+      .def("advance", &advance_states<int64_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
+      .def("packed_rows", &packed_rows, py::arg("states").noconvert(), py::arg("out").noconvert())
+      .def("bool_rows", &bool_rows, py::arg("states").noconvert(), py::arg("out").noconvert());
+}
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The compiled kernel of fastmask. Not public: use fastmask.Vocabulary and fastmask.Constraint.";
+  py::register_exception_translator(&translate);
+  m.attr("FREE") = kFree;
+  m.attr("DONE") = kDone;
+  m.attr("DEAD") = kDead;
+  m.attr("INITIAL") = kInitial;
+  m.def("num_threads", &num_threads);
+  m.def("set_num_threads", &set_num_threads, py::arg("count"));
+  define_sources(m);
+  define_engine(m);
+}
+
+}  // namespace
+}  // namespace fastmask

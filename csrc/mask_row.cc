@@ -1,0 +1,62 @@
+#include "mask_row.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "bitmask.h"
+
+namespace fastmask {
+namespace {
+
+constexpr uint32_t kOnes = 0xffffffff;
+
+// A sparse word takes twice the room of a packed one and is stored one at a time, so it must save a lot.
+constexpr int64_t kSparseShare = 8;  // sparse where at most 1/8 of the words differ
+
+}  // namespace
+
+MaskRow::MaskRow(const uint32_t* words, int64_t vocab_size) : vocab_size_(vocab_size) {
+  const int64_t count = words_for(vocab_size);
+  int64_t unlike_zeros = 0, unlike_ones = 0;
+  for (int64_t w = 0; w < count; ++w) {
+    unlike_zeros += words[w] != 0;
+    unlike_ones += words[w] != kOnes;
+  }
+  ones_ = unlike_ones < unlike_zeros;
+  if (kSparseShare * (ones_ ? unlike_ones : unlike_zeros) > count) {
+    dense_.assign(words, words + count);
+    return;
+  }
+  const uint32_t background = ones_ ? kOnes : 0;
+  for (int64_t w = 0; w < count; ++w)
+    if (words[w] != background) sparse_.push_back({static_cast<uint32_t>(w), words[w]});
+  sparse_.shrink_to_fit();
+}
+
+bool MaskRow::operator==(const MaskRow& other) const {
+  return ones_ == other.ones_ && sparse_ == other.sparse_ && dense_ == other.dense_;
+}
+
+void MaskRow::write_packed(uint32_t* out) const {
+  const size_t bytes = words_for(vocab_size_) * sizeof(uint32_t);
+  if (!dense_.empty()) {
+    std::memcpy(out, dense_.data(), bytes);
+    return;
+  }
+  std::memset(out, ones_ ? 0xff : 0, bytes);
+  for (const Word& word : sparse_) out[word.index] = word.bits;
+}
+
+void MaskRow::write_bools(uint8_t* out) const {
+  if (!dense_.empty()) {
+    unpack_bits(dense_.data(), vocab_size_, out);
+    return;
+  }
+  std::memset(out, ones_ ? 1 : 0, vocab_size_);
+  for (const Word& word : sparse_) {
+    const int64_t first = int64_t{word.index} * 32;
+    unpack_bits(&word.bits, std::min<int64_t>(32, vocab_size_ - first), out + first);
+  }
+}
+
+}  // namespace fastmask

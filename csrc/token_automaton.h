@@ -1,0 +1,50 @@
+// state × token → state: what a batch walks and what masks are made of.
+//
+// Two kinds stand behind this interface: `TrieProduct` (byte automaton × vocabulary, the usual one) and
+// `TokenTable` (a ready-made token-level table). Both are immutable: any number of threads may use them.
+// A virtual call is paid once for a run of tokens, never once a token.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "automaton.h"
+#include "vocabulary.h"
+
+namespace fastmask {
+
+class TokenAutomaton {
+ public:
+  virtual ~TokenAutomaton() = default;
+
+  virtual int64_t vocab_size() const = 0;
+  virtual const std::vector<Token>& eos_ids() const = 0;  // ascending
+  virtual State num_states() const = 0;
+  virtual bool is_final(State state) const = 0;
+  virtual size_t nbytes() const = 0;
+
+  // Writes the state after each of `count` tokens to `out`. Stops at a token that is not 0 … vocab_size-1.
+  // Returns the number of tokens walked. `state` must be below num_states().
+  virtual int64_t walk(const int32_t* tokens, int64_t count, State state, State* out) const = 0;
+  virtual int64_t walk(const int64_t* tokens, int64_t count, State state, State* out) const = 0;
+
+  // Sets the bits of the tokens allowed in one of the text's own states (≥ kInitial), EOS included where the
+  // text may end. `row` comes zeroed, words_for(vocab_size()) words.
+  virtual void fill_row(State state, uint32_t* row) const = 0;
+};
+
+// What EOS does, the same in every kind of automaton.
+inline State after_eos(bool is_final, State state) { return state == kFree ? kFree : is_final ? kDone : kDead; }
+
+// The one loop over tokens; Next is State(State, Token) and gets inlined.
+template <class TokenId, class Next>
+int64_t walk_tokens(const TokenId* tokens, int64_t count, int64_t vocab_size, State state, State* out, Next next) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (static_cast<uint64_t>(tokens[i]) >= static_cast<uint64_t>(vocab_size)) return i;
+    out[i] = state = next(state, static_cast<Token>(tokens[i]));
+  }
+  return count;
+}
+
+}  // namespace fastmask

@@ -1,0 +1,60 @@
+#include "trie_product.h"
+
+#include "bitmask.h"
+
+namespace fastmask {
+
+inline State TrieProduct::next(State state, Token token) const {
+  const Vocabulary& vocabulary = shared_->vocabulary;
+  const Vocabulary::Entry& entry = vocabulary.entry(token);
+  if (!entry.is_text()) {
+    if (entry.length == Vocabulary::Entry::kEos) return after_eos(automaton_->is_final(state), state);
+    return state == kFree ? kFree : kDead;
+  }
+  if (state == kDone) return kDead;  // an empty token takes no step, yet only EOS may follow here
+  const uint8_t* byte = vocabulary.bytes(entry);
+  for (const uint8_t* end = byte + entry.length; byte != end; ++byte) state = automaton_->step(state, *byte);
+  return state;
+}
+
+int64_t TrieProduct::walk(const int32_t* tokens, int64_t count, State state, State* out) const {
+  return walk_tokens(tokens, count, vocab_size(), state, out, [this](State s, Token t) { return next(s, t); });
+}
+
+int64_t TrieProduct::walk(const int64_t* tokens, int64_t count, State state, State* out) const {
+  return walk_tokens(tokens, count, vocab_size(), state, out, [this](State s, Token t) { return next(s, t); });
+}
+
+// Runs through the nodes in order with the state after each depth. Two short cuts: a dead state ends its
+// subtree, and a state that loops on all that lies below takes the whole subtree at once.
+void TrieProduct::fill_row(State state, uint32_t* row) const {
+  const TokenTrie& trie = shared_->trie;
+  const std::vector<TokenTrie::Node>& nodes = trie.nodes();
+  const std::vector<Token>& tokens = trie.tokens();
+  auto allow = [&](uint32_t first, uint32_t end) {
+    for (uint32_t i = first; i < end; ++i) set_bit(row, tokens[i]);
+  };
+
+  allow(0, trie.num_empty_tokens());
+  std::vector<State> path(trie.max_depth() + 1);  // path[d]: the state after d bytes of the current node
+  path[0] = state;
+  const auto num_nodes = static_cast<uint32_t>(nodes.size());
+  for (uint32_t n = 0; n < num_nodes;) {
+    const TokenTrie::Node& node = nodes[n];
+    const State reached = automaton_->step(path[node.depth - 1], node.byte);
+    if (reached == kDead) {
+      n = node.subtree_end;
+    } else if ((node.below & ~automaton_->loops(reached)) == 0) {
+      allow(trie.tokens_first(n), trie.subtree_tokens_end(n));
+      n = node.subtree_end;
+    } else {
+      allow(trie.tokens_first(n), node.tokens_end);
+      path[node.depth] = reached;
+      ++n;
+    }
+  }
+  if (automaton_->is_final(state))
+    for (Token eos : eos_ids()) set_bit(row, eos);
+}
+
+}  // namespace fastmask

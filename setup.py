@@ -1,0 +1,26 @@
+"""Builds the C++ kernel; everything static about the package stands in pyproject.toml."""
+
+import sys
+from glob import glob
+
+from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
+from setuptools import setup
+
+# /O2 and -O3 without any -march: one build runs on every machine of its architecture.
+COMPILE_ARGS = ["/O2"] if sys.platform == "win32" else ["-O3", "-Wall", "-Wextra"]
+LINK_ARGS = [] if sys.platform == "win32" else ["-pthread"]
+
+ParallelCompile("FASTMASK_BUILD_JOBS", default=0).install()
+
+setup(
+    ext_modules=[
+        Pybind11Extension(
+            "fastmask._core",
+            sorted(glob("csrc/*.cc")),
+            depends=sorted(glob("csrc/*.h")),
+            cxx_std=17,
+            extra_compile_args=COMPILE_ARGS,
+            extra_link_args=LINK_ARGS,
+        )
+    ]
+)

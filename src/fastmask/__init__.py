@@ -1,0 +1,50 @@
+"""fastmask: which tokens keep the text within a schema, for a whole batch or corpus at once.
+
+Heavy dependencies are chosen by import path: ``fastmask.torch`` needs torch, ``fastmask.hf`` transformers;
+this module needs numpy alone, and outlines-core once a constraint is compiled.
+"""
+
+from fastmask._core import DEAD, DONE, FREE
+from fastmask.constraint import Check, Constraint
+from fastmask.errors import (
+    CompileLimitError,
+    FastmaskError,
+    FileFormatError,
+    InputError,
+    InputTypeError,
+    RegexError,
+    SchemaError,
+    TokenRangeError,
+    UnsupportedSchemaError,
+    UnsupportedSchemaWarning,
+    VocabularyError,
+)
+from fastmask.rows import After, after
+from fastmask.threads import get_num_threads, set_num_threads
+from fastmask.vocabulary import Vocabulary
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DEAD",
+    "DONE",
+    "FREE",
+    "After",
+    "Check",
+    "CompileLimitError",
+    "Constraint",
+    "FastmaskError",
+    "FileFormatError",
+    "InputError",
+    "InputTypeError",
+    "RegexError",
+    "SchemaError",
+    "TokenRangeError",
+    "UnsupportedSchemaError",
+    "UnsupportedSchemaWarning",
+    "Vocabulary",
+    "VocabularyError",
+    "after",
+    "get_num_threads",
+    "set_num_threads",
+]

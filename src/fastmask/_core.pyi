@@ -1,0 +1,73 @@
+"""The compiled kernel. Not public; arrays are C-contiguous and of exactly these dtypes, never converted."""
+
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+
+_I32 = npt.NDArray[np.int32]
+_I64 = npt.NDArray[np.int64]
+_U8 = npt.NDArray[np.uint8]
+
+FREE: int
+DONE: int
+DEAD: int
+INITIAL: int
+
+def num_threads() -> int: ...
+def set_num_threads(count: int) -> None: ...
+
+class Vocabulary:
+    def __init__(self, bytes: bytes, offsets: _I64, is_text: _U8, size: int, eos_ids: list[int]) -> None: ...
+    @property
+    def nbytes(self) -> int: ...
+
+class Automaton:
+    @staticmethod
+    def from_transitions(
+        from_states: _I32, bytes: _U8, to_states: _I32, num_states: int, initial: int, finals: _I32
+    ) -> Automaton: ...
+    @staticmethod
+    def from_arrays(class_of: _U8, initial: _I32, is_final: _U8, next: _I32) -> Automaton: ...
+    def to_arrays(self) -> tuple[_U8, _I32, _U8, _I32]: ...
+    @property
+    def num_states(self) -> int: ...
+    @property
+    def num_classes(self) -> int: ...
+
+class TokenTable:
+    @staticmethod
+    def from_transitions(
+        from_states: _I32,
+        tokens: _I32,
+        to_states: _I32,
+        finals: _I32,
+        num_states: int,
+        initial: int,
+        vocab_size: int,
+        eos_ids: list[int],
+    ) -> TokenTable: ...
+    @staticmethod
+    def from_arrays(
+        from_states: _I32, tokens: _I32, to_states: _I32, finals: _I32, vocab_size: int, eos_ids: list[int]
+    ) -> TokenTable: ...
+    def to_arrays(self) -> tuple[_I32, _I32, _I32, _I32]: ...
+
+class Engine:
+    @overload
+    def __init__(self, automaton: Automaton, vocabulary: Vocabulary) -> None: ...
+    @overload
+    def __init__(self, table: TokenTable) -> None: ...
+    @property
+    def num_states(self) -> int: ...
+    @property
+    def num_masks(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def final_states(self) -> _U8: ...
+    def walk(
+        self, tokens: _I32 | _I64, offsets: _I64, lengths: _I64, start: _I64 | None, after: int, width: int
+    ) -> _I32: ...
+    def advance(self, states: _I32, tokens: _I32 | _I64) -> _I32: ...
+    def packed_rows(self, states: _I32, out: _I32) -> None: ...
+    def bool_rows(self, states: _I32, out: npt.NDArray[np.bool_]) -> None: ...

@@ -1,0 +1,389 @@
+"""A constraint: one automaton, one vocabulary; tokens → states → masks."""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+import os
+import re
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmask import _core, outlines
+from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
+from fastmask.errors import InputError, InputTypeError, RegexError, TokenRangeError, VocabularyError
+from fastmask.rows import After, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
+from fastmask.schema import schema_text
+from fastmask.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from outlines_core import Index
+
+__all__ = ["Check", "Constraint"]
+
+
+class Check(NamedTuple):
+    """What :meth:`Constraint.check` found out about each row."""
+
+    first_error: Any
+    """int64 [B]: index of the first token that broke the constraint, -1 = none."""
+    complete: Any
+    """bool [B]: the row's last state is final (or DONE): nothing is missing. False for unconstrained rows."""
+
+
+class Constraint:
+    """Which tokens keep a text within a format, for every position of a batch at once.
+
+    Made by :meth:`from_schema`, :meth:`from_regex`, :meth:`from_choices` or :meth:`from_index`.
+
+    A *state* is one integer, 0 … ``num_states - 1``, and the mask is a function of it. Three states exist for
+    every constraint: ``fm.FREE`` (no constraint here, every token allowed), ``fm.DONE`` (complete, EOS was
+    read; only EOS allowed) and ``fm.DEAD`` (broken; only EOS allowed, so that no row is ever empty).
+
+    **Alignment**: ``states[b, t]`` is the state after reading ``tokens[b, start[b] : t+1]``, so its mask goes
+    with ``logits[b, t]``, the prediction of token ``t+1``. Before ``start[b] - 1`` the state is FREE, at
+    ``start[b] - 1`` it is ``initial_state``.
+
+    Arrays are numpy in, numpy out; torch in, torch out on the same device. Nothing is mutable but a cache of
+    masks: share a constraint between threads and processes freely; pickling keeps its states' numbers.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, automaton: _core.Automaton | _core.TokenTable, source: str) -> None:
+        """Not public: use the constructors named ``from_…``."""
+        self._vocabulary = vocabulary
+        self._automaton = automaton
+        self._source = source  # for people: what the constraint was made of
+        if isinstance(automaton, _core.Automaton):
+            self._engine = _core.Engine(automaton, vocabulary.core)
+        else:
+            self._engine = _core.Engine(automaton)
+        self._final = self._engine.final_states().astype(bool)  # [num_states]
+
+    # ---- making one -------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_schema(
+        cls, schema: Any, vocabulary: Vocabulary, whitespace: str | None = None, strict: bool = True
+    ) -> Constraint:
+        """The JSON texts that satisfy a schema.
+
+        Args:
+            schema: a pydantic model, anything ``pydantic.TypeAdapter`` takes, a JSON-schema dict, or its text.
+            vocabulary: the model's vocabulary.
+            whitespace: regular expression of what may stand between the parts of the JSON; ``None``: one space
+                or none (``json.dumps`` with any of its usual separators fits; an indented text does not).
+            strict: refuse a schema of which a part would not be enforced; ``False`` warns instead.
+
+        Raises:
+            SchemaError: the schema is malformed or cannot be translated.
+            UnsupportedSchemaError: with ``strict``, a keyword would silently be dropped or weakened.
+        """
+        text = schema_text(schema)
+        _ = strict
+        regex = outlines.schema_to_regex(text, whitespace)
+        name = getattr(schema, "__name__", None)
+        return cls._from_regex(regex, vocabulary, f"schema {name}" if name else "a JSON schema")
+
+    @classmethod
+    def from_regex(cls, regex: str, vocabulary: Vocabulary) -> Constraint:
+        """The texts that a regular expression matches as a whole.
+
+        The dialect is that of Rust's ``regex`` crate without ``^``, ``$``, ``\\b``, look-around and
+        back-references: https://docs.rs/regex/latest/regex/#syntax
+
+        Raises:
+            RegexError: the pattern does not parse, or matches no text at all.
+        """
+        if not isinstance(regex, str):
+            raise InputTypeError(f"a regular expression is a str, got {type(regex).__name__}")
+        shown = regex if len(regex) <= 60 else regex[:60] + "…"
+        return cls._from_regex(regex, vocabulary, f"regex {shown!r}")
+
+    @classmethod
+    def from_choices(cls, choices: Iterable[str], vocabulary: Vocabulary) -> Constraint:
+        """Exactly one of the given texts.
+
+        Raises:
+            InputTypeError: a choice that is not a string.
+            InputError: no choice at all.
+        """
+        listed = [choices] if isinstance(choices, str) else list(choices)
+        wrong = [choice for choice in listed if not isinstance(choice, str)]
+        if isinstance(choices, str) or wrong:
+            raise InputTypeError(f"choices must be a list of strings, got {choices if not wrong else wrong[0]!r}")
+        if not listed:
+            raise InputError("choices is empty: a constraint needs at least one text")
+        regex = "|".join(re.escape(choice) for choice in listed)
+        return cls._from_regex(regex, vocabulary, f"{len(listed)} choices")
+
+    @classmethod
+    def from_index(cls, index: Index, vocabulary: Vocabulary) -> Constraint:
+        """The language of an ``outlines_core.Index`` that you already have, walked as it is.
+
+        Its states are renumbered; everything else is its own, also where its vocabulary differs from the bytes
+        that ``vocabulary`` knows. ``vocabulary`` gives the logits' width and the EOS ids, to which the Index's
+        own EOS must belong.
+
+        Raises:
+            VocabularyError: the Index uses token ids beyond ``vocabulary``.
+            InputTypeError: not an ``outlines_core.Index``.
+        """
+        _require_vocabulary(vocabulary)
+        table = outlines.index_table(index, vocabulary.eos_token_ids)
+        if table.symbols.size and table.symbols.max() >= vocabulary.size:
+            raise VocabularyError(
+                f"the index allows token id {table.symbols.max()}, beyond the {vocabulary.size:,} of this vocabulary;"
+                " was it built for another tokenizer?"
+            )
+        automaton = _core.TokenTable.from_transitions(
+            table.from_states, table.symbols, table.to_states, table.finals, table.num_states, table.initial,
+            vocabulary.size, list(vocabulary.eos_token_ids),
+        )  # fmt: skip
+        return cls(vocabulary, automaton, "an outlines_core.Index")
+
+    @classmethod
+    def _from_regex(cls, regex: str, vocabulary: Vocabulary, source: str) -> Constraint:
+        _require_vocabulary(vocabulary)
+        table = outlines.byte_table(regex)
+        if not table.finals.size:
+            raise RegexError(f"{source} matches no text at all, so every token would be forbidden")
+        automaton = _core.Automaton.from_transitions(
+            table.from_states, table.symbols.astype(np.uint8), table.to_states, table.num_states, table.initial,
+            table.finals,
+        )  # fmt: skip
+        return cls(vocabulary, automaton, source)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], vocabulary: Vocabulary) -> Constraint:
+        """The constraint that :meth:`save` wrote, with the same state numbers.
+
+        Raises:
+            FileFormatError: the file is no constraint, is damaged or has another version.
+            VocabularyError: it was made for another vocabulary.
+        """
+        _require_vocabulary(vocabulary)
+        return _restore(Path(path).read_bytes(), vocabulary, f"file {Path(path).name}")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the constraint, without its vocabulary, to one file; the format is told in ``constraint_file.py``.
+
+        Equal constraints give equal files. An existing file is replaced as a whole or not at all.
+        """
+        target = Path(path)
+        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+        try:
+            partial.write_bytes(self._to_bytes())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    # ---- what it is -------------------------------------------------------------------------------------
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary that the constraint was made for."""
+        return self._vocabulary
+
+    @property
+    def vocab_size(self) -> int:
+        """Width of the logits and of boolean masks."""
+        return self._vocabulary.size
+
+    @property
+    def num_states(self) -> int:
+        """Number of states, FREE, DONE and DEAD included."""
+        return self._engine.num_states
+
+    @property
+    def num_masks(self) -> int:
+        """Number of distinct masks computed so far."""
+        return self._engine.num_masks
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the automaton and the masks computed so far, without the vocabulary and its trie."""
+        return self._engine.nbytes
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of automaton and vocabulary: equal exactly where all states and masks are."""
+        return hashlib.sha256(self._to_bytes()).hexdigest()
+
+    @property
+    def initial_state(self) -> int:
+        """The state before the first constrained token."""
+        return _core.INITIAL
+
+    def is_final(self, states: Any) -> Any:
+        """May the text end here? ``bool`` for one state, bool [...] for an array of states.
+
+        True for DONE, false for FREE and DEAD.
+
+        Raises:
+            TokenRangeError: a state outside 0 … ``num_states - 1``.
+        """
+        ids = self._states(states)
+        return _plain(like(self._final[ids], states))
+
+    # ---- tokens → states --------------------------------------------------------------------------------
+
+    def walk(self, tokens: Any, start: Any = 0, lengths: Any = None) -> Any:
+        """The state after every token of every row.
+
+        Args:
+            tokens: integers [B, T], or a list of B rows of any lengths.
+            start: index of each row's first constrained token, 0 … its length: one integer, integers [B], or
+                ``fm.after(token_id)``. Tokens before it are not looked at.
+            lengths: integers [B], where rows of an array are padded on the right.
+
+        Returns:
+            int32 [B, T] (ragged rows: T is the longest). Positions past a row's length repeat its last state.
+
+        Raises:
+            TokenRangeError: a token id outside the vocabulary; the message names row and position.
+            InputError, InputTypeError: shapes, dtypes, starts or lengths that do not fit.
+        """
+        rows = token_rows(tokens, lengths)
+        index, trigger = None, 0
+        if isinstance(start, After):
+            trigger = self._token(start.token_id)
+        else:
+            index = start_per_row(start, len(rows.offsets))
+        states = self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, rows.width)
+        return like(states, rows.template)
+
+    def advance(self, states: Any, tokens: Any) -> Any:
+        """One token further: int32 [...] from states [...] and tokens [...]; one ``int`` from two.
+
+        Raises:
+            TokenRangeError: a state or token id outside its range.
+            InputError: the shapes differ.
+        """
+        ids, taken = state_array(states), token_array(tokens)
+        if ids.shape != taken.shape:
+            raise InputError(f"states have shape {ids.shape}, tokens {taken.shape}: expected one token for each state")
+        following = self._engine.advance(ids.reshape(-1), taken.reshape(-1)).reshape(ids.shape)
+        return _plain(like(following, states if is_tensor(states) else tokens))
+
+    def check(self, tokens: Any, start: Any = 0, lengths: Any = None) -> Check:
+        """Where each row first breaks the constraint, and whether it is complete; arguments as for :meth:`walk`.
+
+        A row that ends in a final state is complete, with or without EOS. What follows EOS, padding included,
+        is an error unless it is EOS: give ``lengths``.
+        """
+        rows = token_rows(tokens, lengths)
+        walked = to_numpy(self.walk(tokens, start, lengths))
+        dead = walked == _core.DEAD
+        first = np.where(dead.any(axis=1), dead.argmax(axis=1), -1) if rows.width else np.full(len(walked), -1)
+        last = walked[:, -1] if rows.width else np.full(len(walked), self.initial_state)
+        return Check(
+            first_error=like(first.astype(np.int64), rows.template),
+            complete=like(self._final[last], rows.template),
+        )
+
+    # ---- states → masks ---------------------------------------------------------------------------------
+
+    def bitmask(self, states: Any, out: Any = None) -> Any:
+        """Packed masks: int32 [..., ceil(vocab_size / 32)] from states [...].
+
+        Bit ``i % 32`` of word ``i // 32`` is token ``i``; 1 = allowed; bits past the vocabulary are 0.
+        ``out``: a contiguous array or CPU tensor of that shape to write to instead of a new one.
+
+        Raises:
+            TokenRangeError: a state outside 0 … ``num_states - 1``.
+            InputError, InputTypeError: ``out`` does not fit.
+        """
+        return self._masks(states, out, (self.vocab_size + 31) // 32, np.int32, self._engine.packed_rows)
+
+    def allowed(self, states: Any, out: Any = None) -> Any:
+        """Boolean masks: bool [..., vocab_size] from states [...]; True = allowed. ``out`` as for :meth:`bitmask`."""
+        return self._masks(states, out, self.vocab_size, np.bool_, self._engine.bool_rows)
+
+    def allowed_tokens(self, state: int) -> npt.NDArray[np.int32]:
+        """The ids allowed in one state, ascending int32; EOS among them where the text may end."""
+        return np.flatnonzero(self.allowed(operator.index(state))).astype(np.int32)
+
+    def forced(self, state: int) -> npt.NDArray[np.int32]:
+        """The token ids that must come next, as far as there is no choice: int32, often empty, EOS included.
+
+        A choice between spellings is a choice: where a vocabulary has both ``{"`` and ``{``, neither is forced.
+        """
+        forced: list[int] = []
+        state = operator.index(state)
+        passed = set()
+        while state not in passed:
+            passed.add(state)
+            tokens = self.allowed_tokens(state)
+            if len(tokens) != 1:
+                break
+            forced.append(int(tokens[0]))
+            state = self.advance(state, forced[-1])
+        return np.array(forced, dtype=np.int32)
+
+    def _masks(self, states: Any, out: Any, width: int, dtype: Any, fill: Any) -> Any:
+        ids = state_array(states)
+        shape = (*ids.shape, width)
+        rows = np.empty(shape, dtype) if out is None else _writable(out, shape, dtype)
+        fill(ids.reshape(-1), rows)
+        return like(rows, states) if out is None else out
+
+    def _token(self, token_id: int) -> int:
+        if not 0 <= token_id < self.vocab_size:
+            raise TokenRangeError(f"token id {token_id} lies outside 0 … {self.vocab_size - 1}, the vocabulary")
+        return token_id
+
+    def _states(self, states: Any) -> npt.NDArray[np.int32]:
+        ids = state_array(states)
+        outside = ids[(ids < 0) | (ids >= self.num_states)]
+        if outside.size:
+            raise TokenRangeError(
+                f"state {outside[0]} lies outside 0 … {self.num_states - 1}, the states of this constraint"
+            )
+        return ids
+
+    def _to_bytes(self) -> bytes:
+        return automaton_to_bytes(self._automaton, self._vocabulary)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self._to_bytes(), self._vocabulary, self._source)
+
+    def __repr__(self) -> str:
+        return (
+            f"Constraint({self._source}, num_states={self.num_states:,}, num_masks={self.num_masks:,},"
+            f" vocab_size={self.vocab_size:,}, nbytes={self.nbytes:,})"
+        )
+
+
+def _restore(data: bytes, vocabulary: Vocabulary, source: str) -> Constraint:
+    return Constraint(vocabulary, automaton_from_bytes(data, vocabulary), source)
+
+
+def _require_vocabulary(vocabulary: Any) -> None:
+    if not isinstance(vocabulary, Vocabulary):
+        raise InputTypeError(
+            f"expected a fastmask.Vocabulary, got {type(vocabulary).__name__}; make one with"
+            " Vocabulary.from_tokenizer(tokenizer)"
+        )
+
+
+def _writable(out: Any, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+    """``out`` as a numpy view that the kernel can write to, checked."""
+    if is_tensor(out) and out.device.type != "cpu":
+        raise InputTypeError(f"out must be a numpy array or a CPU tensor, got a tensor on {out.device}")
+    view = to_numpy(out) if is_tensor(out) else out
+    if not isinstance(view, np.ndarray) or view.dtype != dtype:
+        got = getattr(out, "dtype", type(out).__name__)
+        raise InputTypeError(f"out must be an array of {np.dtype(dtype)}, got {got}")
+    if view.shape != shape or not view.flags.c_contiguous or not view.flags.writeable:
+        raise InputError(f"out must be contiguous, writable and of shape {shape}, got shape {view.shape}")
+    return view
+
+
+def _plain(result: Any) -> Any:
+    """A Python number in place of a zero-dimensional array (tensors stay tensors)."""
+    return result.item() if isinstance(result, (np.ndarray, np.generic)) and result.ndim == 0 else result

@@ -1,0 +1,184 @@
+"""What users pass as batches → the flat arrays that the kernel walks.
+
+numpy arrays, torch tensors and ragged lists all become one :class:`TokenRows`; results go back in the form
+the tokens came in. torch is recognised without being imported.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmask.errors import InputError, InputTypeError
+
+__all__ = [
+    "After",
+    "TokenRows",
+    "after",
+    "is_tensor",
+    "like",
+    "start_per_row",
+    "state_array",
+    "to_numpy",
+    "token_array",
+    "token_rows",
+]
+
+
+class After(NamedTuple):
+    """A start that each row finds for itself: see :func:`after`."""
+
+    token_id: int
+
+
+def after(token_id: int) -> After:
+    """Constrain what comes behind the first occurrence of ``token_id``; a row without it stays unconstrained.
+
+    Raises:
+        InputTypeError: ``token_id`` is not an integer.
+    """
+    try:
+        return After(operator.index(token_id))
+    except TypeError:
+        raise InputTypeError(
+            f"after() takes a token id, got {token_id!r}; use tokenizer.convert_tokens_to_ids"
+        ) from None
+
+
+class TokenRows(NamedTuple):
+    """Rows of token ids in one flat array: row ``b`` is ``flat[offsets[b] : offsets[b] + lengths[b]]``."""
+
+    flat: npt.NDArray[np.int32] | npt.NDArray[np.int64]  # [total]
+    offsets: npt.NDArray[np.int64]  # [B]
+    lengths: npt.NDArray[np.int64]  # [B]
+    width: int  # T, the length of the longest row or the array's second dimension
+    template: Any  # a tensor whose device results go to, or None for numpy
+
+
+def is_tensor(value: object) -> bool:
+    """Is this a torch tensor? (If torch was never imported, it cannot be.)"""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def to_numpy(value: Any) -> npt.NDArray[Any]:
+    """A numpy view of an array or CPU tensor; a copy of anything else."""
+    return value.detach().cpu().numpy() if is_tensor(value) else np.asarray(value)
+
+
+def like(result: npt.NDArray[Any], template: Any) -> Any:
+    """``result`` as a tensor on the template's device if the template is a tensor, else itself."""
+    if not is_tensor(template):
+        return result
+    return sys.modules["torch"].from_numpy(result).to(template.device)
+
+
+def token_rows(tokens: Any, lengths: Any = None) -> TokenRows:
+    """Rows from a [B, T] array or tensor of integers, or from a list of rows of any lengths.
+
+    Raises:
+        InputTypeError: the ids are not integers.
+        InputError: the array is not two-dimensional, or ``lengths`` does not fit.
+    """
+    if is_tensor(tokens) or isinstance(tokens, np.ndarray):
+        return _rows_of_array(tokens, lengths)
+    if lengths is not None:
+        raise InputError("lengths go with a padded [B, T] array; the rows of a list have their own")
+    return _rows_of_list(tokens)
+
+
+def _rows_of_array(tokens: Any, lengths: Any) -> TokenRows:
+    ids = _integers(to_numpy(tokens), "tokens")
+    if ids.ndim != 2:
+        raise InputError(
+            f"tokens must have two dimensions [batch, time], got shape {ids.shape}; for one row: tokens[None]"
+        )
+    rows, width = ids.shape
+    return TokenRows(
+        flat=np.ascontiguousarray(ids).reshape(-1),
+        offsets=np.arange(rows, dtype=np.int64) * width,
+        lengths=np.full(rows, width, dtype=np.int64) if lengths is None else _lengths(lengths, rows, width),
+        width=width,
+        template=tokens if is_tensor(tokens) else None,
+    )
+
+
+def _rows_of_list(tokens: Any) -> TokenRows:
+    try:
+        rows: Sequence[Any] = list(tokens)
+        sizes = [len(row) for row in rows]
+    except TypeError:
+        raise InputTypeError(
+            f"tokens must be a [batch, time] array, a tensor or a list of rows, got {type(tokens).__name__}"
+            " with something else inside; for one row: [tokens]"
+        ) from None
+    if rows and all(is_tensor(row) or isinstance(row, np.ndarray) for row in rows):
+        flat = np.concatenate([_integers(to_numpy(row).reshape(-1), "tokens") for row in rows])
+    else:
+        flat = np.array(list(chain.from_iterable(rows)) or np.empty(0, np.int64))
+    lengths = np.array(sizes, dtype=np.int64)
+    offsets = np.cumsum(lengths) - lengths
+    template = rows[0] if rows and is_tensor(rows[0]) else None
+    return TokenRows(_integers(flat, "tokens"), offsets, lengths, max(sizes, default=0), template)
+
+
+def _lengths(lengths: Any, rows: int, width: int) -> npt.NDArray[np.int64]:
+    array = _integers(to_numpy(lengths), "lengths").astype(np.int64)
+    if array.shape != (rows,):
+        raise InputError(f"lengths must have one number for each of the {rows} rows, got shape {array.shape}")
+    bad = np.flatnonzero((array < 0) | (array > width))
+    if bad.size:
+        raise InputError(f"length {array[bad[0]]} of row {bad[0]} lies outside 0 … {width}, the array's width")
+    return array
+
+
+def start_per_row(start: Any, rows: int) -> npt.NDArray[np.int64]:
+    """``start`` as one int64 for each row; whether it lies within its row is the kernel's to check.
+
+    Raises:
+        InputTypeError: not integers.
+        InputError: not one number, nor one for each row.
+    """
+    array = _integers(to_numpy(start), "start").astype(np.int64)
+    if array.shape not in [(), (rows,)]:
+        raise InputError(f"start must be one integer or one for each of the {rows} rows, got shape {array.shape}")
+    return np.ascontiguousarray(np.broadcast_to(array, (rows,)))
+
+
+def token_array(tokens: Any) -> npt.NDArray[Any]:
+    """Token ids of any shape as contiguous int32 or int64. Raises InputTypeError if they are not integers."""
+    return np.ascontiguousarray(_integers(to_numpy(tokens), "tokens"))
+
+
+def state_array(states: Any) -> npt.NDArray[np.int32]:
+    """State ids of any shape as contiguous int32.
+
+    Raises:
+        InputTypeError: not integers.
+        InputError: a number beyond int32, which is no state id.
+    """
+    array = _integers(to_numpy(states), "states")
+    if array.dtype != np.int32:
+        if array.size and not (array.min() >= -(2**31) and array.max() < 2**31):
+            raise InputError("states hold numbers beyond 32 bits, which are no state ids")
+        array = array.astype(np.int32)
+    return np.ascontiguousarray(array)
+
+
+def _integers(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """The array as int32 or int64; anything that is not an integer is refused."""
+    if array.dtype == np.int32 or array.dtype == np.int64:
+        return array
+    if array.size == 0 and array.dtype == np.float64:  # what numpy makes of an empty list
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise InputTypeError(f"{name} must be integers, got dtype {array.dtype}")
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise InputError(f"{name} hold numbers beyond 63 bits")
+    return array.astype(np.int64)
