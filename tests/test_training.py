@@ -18,6 +18,7 @@ from training.examples import NO_WORD, Example, collate, encode, encode_answer, 
 from training.losses import cross_entropy, distillation
 from training.models import check_pair, load_model, tiny_gpt2
 from training.optimise import train
+from training.run import open_run
 from training.schema import AnnotatedSentence, AnnotatedToken, answer
 from training.score import score
 
@@ -100,7 +101,7 @@ def test_every_answer_of_the_schema_is_accepted():
     con = fm.Constraint.from_schema(AnnotatedSentence, BYTES)
     words = [('"', "PUNCT"), ("\\", "SYM"), ("naïve", "ADJ"), ("東京", "PROPN"), ("🫖", "SYM"), ("", "X"), ("a b", "X")]
     replies = [answer(words), answer([]), teacher.sloppy_answer(words * 9, random.Random(0))]
-    checked = con.check([encode_answer(reply, ByteTokenizer(), BYTES) + [EOS] for reply in replies])
+    checked = con.check([[*encode_answer(reply, ByteTokenizer(), BYTES), EOS] for reply in replies])
     assert list(checked.complete) == [True, True, False]
     built = AnnotatedSentence(tokens=[AnnotatedToken(text=form, pos=tag) for form, tag in words])
     assert AnnotatedSentence.model_validate_json(replies[0]) == built
@@ -252,7 +253,7 @@ FEW = {"teacher_steps": 2, "student_steps": 2, "finetune_steps": 2, "samples": 3
 def treebank(tmp_path_factory):
     """Twelve documents of three sentences."""
     lines = []
-    for number, who in enumerate("Ada Ben Cleo Dan Eve Finn Gus Hal Ida Jo Kit Lou".split()):
+    for who in ("Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal", "Ida", "Jo", "Kit", "Lou"):
         lines.append(f"# newdoc id = {who}")
         for verb, adjectives in (("pours", []), ("drinks", []), ("spills", [("hot", "ADJ")])):
             words = [(who, "PROPN"), (verb, "VERB"), *adjectives, ("tea", "NOUN"), (".", "PUNCT")]
@@ -322,9 +323,9 @@ def test_too_long_is_counted_and_said(treebank, tmp_path, capsys):
     assert 0 < left_out < 72
     assert left_out == 72 - len(run.train) - len(run.heldout)
     assert len(run.sentences) == len(run.train)
-    assert f"{left_out} longer than {limit} tokens and left out" in capsys.readouterr().out
+    assert f"{left_out} longer than {limit} tokens, left out" in capsys.readouterr().out
 
 
 def test_a_folder_without_a_run(tmp_path):
     with pytest.raises(TrainingError, match="begin one with"):
-        prepare.open_run(tmp_path)
+        open_run(tmp_path)

@@ -96,7 +96,7 @@ def test_a_file_without_sentences(written, content):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(TreebankError, match="nowhere.conllu: cannot be read"):
+    with pytest.raises(TreebankError, match=r"nowhere\.conllu: cannot be read"):
         read_treebank([tmp_path / "nowhere.conllu"])
 
 

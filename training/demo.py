@@ -17,25 +17,25 @@ from training.evaluate import SAMPLES, evaluate
 from training.finetune import FINETUNE_STEPS, finetune
 from training.models import load_model
 from training.prepare import MAX_LENGTH, prepare
-from training.program import program
+from training.program import Heldout, MaxLength, Penalty, Samples, Seed, Steps, Tokenizer, Treebank, program
 from training.report import report
 from training.teacher import TEACHER_STEPS, train_teacher
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="everything is written to this folder")] = Path("runs/demo"),
-    treebank: Annotated[list[str] | None, typer.Option(help="CoNLL-U file; several may be given; default: the project's own")] = None,
-    heldout: Annotated[list[str] | None, typer.Option(help="CoNLL-U file to hold out; default: a share of the documents")] = None,
-    teacher: Annotated[str | None, typer.Option(help="a causal language model by name or path, taken as it is; default: trained here")] = None,
-    student: Annotated[str | None, typer.Option(help="a causal language model by name or path; default: small and fresh")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="by name or path; default: the teacher's, or trained on the text")] = None,
-    penalty: Annotated[float, typer.Option(min=0, help="off the teacher's disallowed logits; inf allowed")] = PENALTY,
-    teacher_steps: Annotated[int, typer.Option(min=1)] = TEACHER_STEPS,
-    student_steps: Annotated[int, typer.Option(min=1)] = STUDENT_STEPS,
-    finetune_steps: Annotated[int, typer.Option(min=1)] = FINETUNE_STEPS,
-    samples: Annotated[int, typer.Option(min=1, help="sampled answers for each model, free and constrained")] = SAMPLES,
-    max_length: Annotated[int, typer.Option(help="in tokens; longer examples are counted and left out")] = MAX_LENGTH,
-    seed: Annotated[int, typer.Option(help="decides split, weights, batches and samples")] = 0,
+    treebank: Treebank = None,
+    heldout: Heldout = None,
+    teacher: Annotated[str | None, typer.Option(help="by name or path, taken as it is; default: trained here")] = None,
+    student: Annotated[str | None, typer.Option(help="by name or path; default: small and fresh")] = None,
+    tokenizer: Tokenizer = None,
+    penalty: Penalty = PENALTY,
+    teacher_steps: Steps = TEACHER_STEPS,
+    student_steps: Steps = STUDENT_STEPS,
+    finetune_steps: Steps = FINETUNE_STEPS,
+    samples: Samples = SAMPLES,
+    max_length: MaxLength = MAX_LENGTH,
+    seed: Seed = 0,
 ) -> None:
     """Treebank → teacher → plain and penalised distillation → fine-tuning → samples → a table and a picture."""
     began = time.perf_counter()
@@ -56,7 +56,7 @@ def demo(
     better = distil(run, teaching, new_student(run, student), name="student", penalty=penalty, steps=student_steps)
     evaluate(run, "student", better, samples=samples)
 
-    tuned = finetune(run, better, name="finetuned", title="… then fine-tuned", steps=finetune_steps)
+    tuned = finetune(run, start="student", name="finetuned", steps=finetune_steps)
     evaluate(run, "finetuned", tuned, samples=samples)
 
     report(out)

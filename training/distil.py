@@ -5,7 +5,6 @@ the teacher's knowledge and not its format errors. Plain distillation is the sam
 student starts from the same weights and meets the same batches: the penalty is all that differs.
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,8 +14,8 @@ from training.examples import endless_batches
 from training.losses import distillation
 from training.models import check_pair, tiny_gpt2
 from training.optimise import train
-from training.prepare import TOKENS_PER_BATCH, Run, open_run
-from training.program import program
+from training.program import Penalty, RunFolder, Steps, program
+from training.run import TOKENS_PER_BATCH, Run, open_run
 from training.score import score
 
 STUDENT_STEPS = 600
@@ -32,7 +31,7 @@ def new_student(run: Run, name: str | None = None) -> PreTrainedModel:
 
 
 def distil(
-    run: Run, teacher: PreTrainedModel, student: PreTrainedModel, *, name: str, penalty: float, steps: int = STUDENT_STEPS
+    run: Run, teacher: PreTrainedModel, student: PreTrainedModel, *, name: str, penalty: float, steps: int
 ) -> PreTrainedModel:
     """Trains `student` in place and keeps it under `name`."""
     check_pair(teacher, student, run.settings.max_length)
@@ -52,12 +51,12 @@ def distil(
 
 
 def main(
-    run: Annotated[Path, typer.Argument(help="a folder from training.prepare")],
-    penalty: Annotated[float, typer.Option(min=0, help="off the teacher's disallowed logits; 0 is plain, inf allowed")] = PENALTY,
+    run: RunFolder,
+    penalty: Penalty = PENALTY,
     name: Annotated[str, typer.Option(help="the student is kept as RUN/NAME")] = "student",
     student: Annotated[str | None, typer.Option(help="start from this model in place of a fresh small one")] = None,
     teacher: Annotated[str, typer.Option(help="a model of the run, or any other by name or path")] = "teacher",
-    steps: Annotated[int, typer.Option(help="training steps")] = STUDENT_STEPS,
+    steps: Steps = STUDENT_STEPS,
 ) -> None:
     """Distil a teacher into a student."""
     opened = open_run(run)

@@ -1,16 +1,15 @@
 """What a model is worth, on sentences from documents that it never saw: its scores, and its samples' verdicts."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from transformers import PreTrainedModel
 
 from training.errors import TrainingError
-from training.prepare import Run, open_run, write_json
-from training.program import program
+from training.program import RunFolder, Samples, program
 from training.report import report
+from training.run import Run, open_run, write_json
 from training.sampling import VERDICTS, judge, sample
 from training.score import score
 
@@ -38,9 +37,9 @@ def evaluate(run: Run, name: str, model: PreTrainedModel, *, samples: int = SAMP
 
 
 def main(
-    run: Annotated[Path, typer.Argument(help="a folder from training.prepare")],
+    run: RunFolder,
     name: Annotated[list[str] | None, typer.Option(help="a model in RUN; several may be given; default: all")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="sampled answers for each model, free and constrained")] = SAMPLES,
+    samples: Samples = SAMPLES,
 ) -> None:
     """Score models of RUN on the held-out documents, sample from them, and write the report anew."""
     opened = open_run(run)

@@ -2,8 +2,11 @@
 
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers.utils import logging
 
 from training.errors import TrainingError
+
+logging.disable_progress_bar()  # loading and saving models this small needs none
 
 
 def device() -> str:

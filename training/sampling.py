@@ -9,13 +9,15 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from fastmask.hf import ConstraintLogitsProcessor
 from training.examples import Example
-from training.prepare import Run
+from training.run import Run
 
 PROMPTS_AT_ONCE = 64
 VERDICTS = ("valid", "invalid", "cut off")
 
 
-def sample(run: Run, model: PreTrainedModel, examples: list[Example], *, constrained: bool, title: str) -> list[list[int]]:
+def sample(
+    run: Run, model: PreTrainedModel, examples: list[Example], *, constrained: bool, title: str
+) -> list[list[int]]:
     """One answer for each example's prompt: ids, with everything from the first EOS on being EOS."""
     torch.manual_seed(run.settings.seed)
     processors = [ConstraintLogitsProcessor(run.con)] if constrained else []

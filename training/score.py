@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 import fastmask.torch as fmt
 from training.examples import NO_WORD, Example, collate, groups_by_length
 from training.losses import answer_logits
-from training.prepare import TOKENS_PER_BATCH
+from training.run import TOKENS_PER_BATCH
 
 
 @torch.inference_mode()

@@ -8,10 +8,7 @@ words and tags is right; the way it says it often is not.
 """
 
 import random
-from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich import print
 from transformers import PreTrainedModel
 
@@ -19,8 +16,8 @@ from training.examples import Example, encode, endless_batches
 from training.losses import cross_entropy
 from training.models import tiny_gpt2
 from training.optimise import train
-from training.prepare import TOKENS_PER_BATCH, Run, open_run
-from training.program import program
+from training.program import RunFolder, Steps, program
+from training.run import TOKENS_PER_BATCH, Run, open_run
 from training.schema import to_json
 from training.score import score
 
@@ -80,10 +77,7 @@ def train_teacher(run: Run, *, steps: int = TEACHER_STEPS) -> PreTrainedModel:
     return model
 
 
-def main(
-    run: Annotated[Path, typer.Argument(help="a folder from training.prepare")],
-    steps: Annotated[int, typer.Option(help="training steps")] = TEACHER_STEPS,
-) -> None:
+def main(run: RunFolder, steps: Steps = TEACHER_STEPS) -> None:
     """Train a small, deliberately sloppy teacher and keep it as RUN/teacher."""
     train_teacher(open_run(run), steps=steps)
 
