@@ -16,11 +16,12 @@ from training.demo import demo
 from training.errors import DivergenceError, TrainingError
 from training.examples import NO_WORD, Example, collate, encode, encode_answer, endless_batches, groups_by_length
 from training.losses import cross_entropy, distillation
-from training.models import check_pair, load_model, tiny_gpt2
+from training.models import check_fits, load_model, tiny_gpt2
 from training.optimise import train
 from training.run import open_run
 from training.schema import AnnotatedSentence, AnnotatedToken, answer
 from training.score import score
+from training.tokenizer import load_tokenizer
 
 EOS = 256
 BYTES = fm.Vocabulary([bytes([i]) for i in range(256)] + [None], EOS)
@@ -231,12 +232,15 @@ def test_nan_stops_the_loop(con, examples):
 
 
 def test_models_that_do_not_fit_together():
-    with pytest.raises(TrainingError, match="257 wide and the student's 258"):
-        check_pair(tiny(), tiny(vocab_size=258), 64)
-    with pytest.raises(TrainingError, match="the student reads 32 tokens"):
-        check_pair(tiny(), tiny(context=32), 64)
+    assert check_fits("student", fitting := tiny(), 257, 64) is fitting
+    with pytest.raises(TrainingError, match="the student's logits are 258 wide and the run's 257"):
+        check_fits("student", tiny(vocab_size=258), 257, 64)
+    with pytest.raises(TrainingError, match="the teacher reads 32 tokens"):
+        check_fits("teacher", tiny(context=32), 257, 64)
     with pytest.raises(TrainingError, match="no causal language model"):
         load_model("/nowhere/at/all")
+    with pytest.raises(TrainingError, match="no tokenizer"):
+        load_tokenizer("/nowhere/at/all")
 
 
 def test_verdicts(con):

@@ -42,6 +42,7 @@ def demo(
     run = prepare(
         out, treebank=treebank, heldout=heldout, tokenizer=tokenizer, teacher=teacher, max_length=max_length, seed=seed
     )
+    plain, better = new_student(run, student), new_student(run, student)
 
     if teacher:
         teaching = load_model(teacher)
@@ -51,9 +52,9 @@ def demo(
     evaluate(run, "teacher", teaching, samples=samples)
 
     # Equal starts, equal batches, equal steps: the penalty is the only difference.
-    plain = distil(run, teaching, new_student(run, student), name="student-plain", penalty=0, steps=student_steps)
+    distil(run, teaching, plain, name="student-plain", penalty=0, steps=student_steps)
     evaluate(run, "student-plain", plain, samples=samples)
-    better = distil(run, teaching, new_student(run, student), name="student", penalty=penalty, steps=student_steps)
+    distil(run, teaching, better, name="student", penalty=penalty, steps=student_steps)
     evaluate(run, "student", better, samples=samples)
 
     tuned = finetune(run, start="student", name="finetuned", steps=finetune_steps)

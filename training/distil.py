@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from training.examples import endless_batches
 from training.losses import distillation
-from training.models import check_pair, tiny_gpt2
+from training.models import check_fits, tiny_gpt2
 from training.optimise import train
 from training.program import Penalty, RunFolder, Steps, program
 from training.run import TOKENS_PER_BATCH, Run, open_run
@@ -26,7 +26,7 @@ PENALTY = 10.0
 def new_student(run: Run, name: str | None = None) -> PreTrainedModel:
     """A small GPT-2 with fresh weights, or any causal language model."""
     if name:
-        return run.load(name)
+        return check_fits("student", run.load(name), run.settings.width, run.settings.max_length)
     return tiny_gpt2(layers=2, width=96, seed=run.settings.seed + 1, **run.tiny_model_settings)
 
 
@@ -34,8 +34,7 @@ def distil(
     run: Run, teacher: PreTrainedModel, student: PreTrainedModel, *, name: str, penalty: float, steps: int
 ) -> PreTrainedModel:
     """Trains `student` in place and keeps it under `name`."""
-    check_pair(teacher, student, run.settings.max_length)
-    teacher.eval()
+    check_fits("teacher", teacher, run.settings.width, run.settings.max_length).eval()
     title = f"distilled, penalty {penalty:g}" if penalty else "distilled, plain"
     history = train(
         student,

@@ -1,10 +1,17 @@
 """Models: any AutoModelForCausalLM by name or path, or a tiny GPT-2 with fresh weights."""
 
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging
 
-from training.errors import TrainingError
+from training.errors import TrainingError, loading
 
 logging.disable_progress_bar()  # loading and saving models this small needs none
 
@@ -14,10 +21,13 @@ def device() -> str:
 
 
 def load_model(name: str) -> PreTrainedModel:
-    try:
+    with loading("causal language model", name):
         return AutoModelForCausalLM.from_pretrained(name).to(device())
-    except OSError as error:  # transformers raises it for a wrong name, a wrong path and a missing network alike
-        raise TrainingError(f"no causal language model can be loaded from {name!r}: {error}") from error
+
+
+def load_config(name: str) -> PretrainedConfig:
+    with loading("model configuration", name):
+        return AutoConfig.from_pretrained(name)
 
 
 def tiny_gpt2(*, layers: int, width: int, vocab_size: int, context: int, eos: int, seed: int) -> PreTrainedModel:
@@ -29,25 +39,23 @@ def tiny_gpt2(*, layers: int, width: int, vocab_size: int, context: int, eos: in
     return GPT2LMHeadModel(config).to(device())
 
 
-def logit_width(config) -> int:
+def logit_width(config: PretrainedConfig) -> int:
     return config.get_text_config().vocab_size
 
 
-def context_length(config) -> int | None:
+def context_length(config: PretrainedConfig) -> int | None:
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
-def check_pair(teacher: PreTrainedModel, student: PreTrainedModel, max_length: int) -> None:
-    """Said before the first step, not as an index error somewhere inside it."""
-    ours, theirs = logit_width(teacher.config), logit_width(student.config)
-    if ours != theirs:
+def check_fits(role: str, model: PreTrainedModel, width: int, max_length: int) -> PreTrainedModel:
+    """The model itself, or a word now in place of an index error in the middle of training."""
+    if (found := logit_width(model.config)) != width:
         raise TrainingError(
-            f"the teacher's logits are {ours:,} wide and the student's {theirs:,}: distillation compares them "
-            "token by token, so token i must be the same for both; take a student with the teacher's tokenizer"
+            f"the {role}'s logits are {found:,} wide and the run's {width:,}: distillation compares teacher and student "
+            "token by token, so token i must be the same for both; take models with the same tokenizer"
         )
-    for role, model in (("teacher", teacher), ("student", student)):
-        context = context_length(model.config)
-        if context and context < max_length:
-            raise TrainingError(
-                f"the {role} reads {context:,} tokens and examples may have {max_length:,}; use --max-length {context}"
-            )
+    if (context := context_length(model.config) or max_length) < max_length:
+        raise TrainingError(
+            f"the {role} reads {context:,} tokens and examples may have {max_length:,}; begin with --max-length {context}"
+        )
+    return model

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 from rich import print
-from transformers import AutoConfig
 
-from training.models import context_length, device, logit_width
+from training.models import context_length, device, load_config, logit_width
 from training.program import Heldout, MaxLength, Seed, Tokenizer, Treebank, program
 from training.run import Run, Settings, build, read_and_split, write_json
 from training.schema import answer
@@ -38,7 +37,7 @@ def prepare(
         loaded = train_bpe(text for s in training for text in (s.text, answer(s.words)))
     width = len(loaded)
     if teacher:
-        config = AutoConfig.from_pretrained(teacher)
+        config = load_config(teacher)
         width, max_length = logit_width(config), min(max_length, context_length(config) or max_length)
     loaded.save_pretrained(out / "tokenizer")  # makes the folder, too
     settings = Settings(treebank, heldout or [], tokenizer or teacher or "trained on the text", width, max_length, seed)

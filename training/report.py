@@ -37,7 +37,8 @@ def report(folder: Path) -> None:
         table.add_row(*row)
     console = Console()
     console.print(table)
-    console.print(*notes, f"table.md, numbers.json, curves.png, samples and models are in {folder}", sep="\n")
+    where = f"table.md, numbers.json, curves.png, samples and models are in {folder}"
+    console.print(*notes, where, sep="\n", markup=False)
 
 
 def row_of(model: dict) -> list[str]:

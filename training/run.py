@@ -10,6 +10,7 @@ from itertools import compress
 from pathlib import Path
 
 from rich import print
+from rich.markup import escape
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import fastmask as fm
@@ -138,7 +139,7 @@ def accepted_answers(examples: list[Example], vocab, con) -> list[bool]:
     if not all(accepted):
         row = accepted.index(False)
         before = spelling(answers[row][: int(checked.first_error[row])], vocab).decode(errors="replace")
-        print(f"[red]refused by the schema:[/red] sentence {examples[row].name}, after …{before[-60:]}")
+        print(f"[red]refused by the schema:[/red] {escape(f'sentence {examples[row].name}, after …{before[-60:]}')}")
     return accepted
 
 

@@ -5,11 +5,14 @@ from collections.abc import Iterable
 from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from training.errors import loading
+
 END = "<|endoftext|>"
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(name)
+    with loading("tokenizer", name):
+        return AutoTokenizer.from_pretrained(name)
 
 
 def train_bpe(texts: Iterable[str], size: int = 1000) -> PreTrainedTokenizerFast:
