@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich import print
 
@@ -39,6 +40,10 @@ def demo(
 ) -> None:
     """Treebank → teacher → plain and penalised distillation → fine-tuning → samples → a table and a picture."""
     began = time.perf_counter()
+    if not (teacher or student or tokenizer):
+        # Models this small gain little from a second thread, and lose most of their speed to waiting for it
+        # on a machine whose cores have other work.
+        torch.set_num_threads(1)
     run = prepare(
         out, treebank=treebank, heldout=heldout, tokenizer=tokenizer, teacher=teacher, max_length=max_length, seed=seed
     )

@@ -19,7 +19,7 @@ from training.run import TOKENS_PER_BATCH, Run, open_run
 from training.score import score
 
 STUDENT_STEPS = 600
-LEARNING_RATE = 2e-3
+LEARNING_RATE = 3e-3
 PENALTY = 10.0
 
 

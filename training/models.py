@@ -51,11 +51,11 @@ def check_fits(role: str, model: PreTrainedModel, width: int, max_length: int) -
     """The model itself, or a word now in place of an index error in the middle of training."""
     if (found := logit_width(model.config)) != width:
         raise TrainingError(
-            f"the {role}'s logits are {found:,} wide and the run's {width:,}: distillation compares teacher and student "
-            "token by token, so token i must be the same for both; take models with the same tokenizer"
+            f"the {role}'s logits are {found:,} wide and the run's {width:,}: teacher and student are compared token "
+            "by token, so token i must be the same for both; take models with the same tokenizer"
         )
     if (context := context_length(model.config) or max_length) < max_length:
         raise TrainingError(
-            f"the {role} reads {context:,} tokens and examples may have {max_length:,}; begin with --max-length {context}"
+            f"the {role} reads {context:,} tokens and examples may have {max_length:,}; use --max-length {context}"
         )
     return model
