@@ -7,7 +7,7 @@ OUT    ?= runs/demo
 
 SOURCES = $(wildcard csrc/*) setup.py pyproject.toml constraints.txt
 
-.PHONY: demo test test-long bench clean
+.PHONY: demo test test-long test-asan test-tsan bench clean
 
 # Installed once; again whenever the kernel or the packaging changes.
 $(VENV)/.installed: $(SOURCES)
@@ -24,6 +24,20 @@ test: $(VENV)/.installed
 
 test-long: $(VENV)/.installed
 	$(BIN)/python -m pytest
+
+# The whole suite on a kernel that checks its addresses and its arithmetic; the threaded tests on one that looks for
+# races. Tests that only spawn fresh interpreters or train models add nothing here and are left out.
+SANITIZED = $(BIN)/python -m pytest -p no:cacheprovider -m "not long"
+
+test-asan: $(VENV)/.installed
+	FASTMASK_SANITIZE=address,undefined $(BIN)/python setup.py -q build --build-base build/asan --build-lib build/asan/lib
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	PYTHONPATH=build/asan/lib $(SANITIZED)
+
+test-tsan: $(VENV)/.installed
+	FASTMASK_SANITIZE=thread $(BIN)/python setup.py -q build --build-base build/tsan --build-lib build/tsan/lib
+	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" TSAN_OPTIONS="halt_on_error=1 report_signal_unsafe=0" \
+	PYTHONPATH=build/tsan/lib $(SANITIZED) -k thread
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -15,6 +15,7 @@
 #include "error.h"
 #include "token_table.h"
 #include "mask_table.h"
+#include "regex.h"
 #include "thread_pool.h"
 #include "trie_product.h"
 
@@ -66,6 +67,20 @@ std::shared_ptr<const Automaton> automaton_from_transitions(const Array<int32_t>
   const py::gil_scoped_release unlock;
   return std::make_shared<Automaton>(dfa_from_transitions(from.data(), bytes.data(), to.data(), from.size(), num_states,
                                                           initial, finals.data(), finals.size()));
+}
+
+// Lets Ctrl-C end a long call: the handler's exception passes through the kernel and out.
+void raise_pending_interrupt() {
+  const py::gil_scoped_acquire lock;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
+std::shared_ptr<Automaton> automaton_from_regex(const py::bytes& pattern, double max_seconds, int64_t max_states,
+                                                int64_t max_bytes) {
+  const auto view = static_cast<std::string_view>(pattern);
+  const py::gil_scoped_release unlock;
+  return std::make_shared<Automaton>(
+      compile_regex(view, CompileLimits{max_seconds, max_states, max_bytes}, raise_pending_interrupt));
 }
 
 template <class T>
@@ -197,6 +212,8 @@ void define_sources(py::module_& m) {
       .def_property_readonly("nbytes", [](const VocabularyWithTrie& v) { return v.vocabulary.nbytes() + v.trie.nbytes(); });
 
   py::class_<Automaton, std::shared_ptr<Automaton>>(m, "Automaton")
+      .def_static("from_regex", &automaton_from_regex, py::arg("pattern"), py::arg("max_seconds"),
+                  py::arg("max_states"), py::arg("max_bytes"))
       .def_static("from_transitions", &automaton_from_transitions, py::arg("from_states").noconvert(),
                   py::arg("bytes").noconvert(), py::arg("to_states").noconvert(), py::arg("num_states"),
                   py::arg("initial"), py::arg("finals").noconvert())
@@ -241,6 +258,7 @@ void define_engine(py::module_& m) {
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled kernel of fastmask. Not public: use fastmask.Vocabulary and fastmask.Constraint.";
   py::register_exception_translator(&translate);
+  set_interrupt_check(&raise_pending_interrupt);
   m.attr("FREE") = kFree;
   m.attr("DONE") = kDone;
   m.attr("DEAD") = kDead;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -36,18 +37,23 @@ struct Loop {
 
   bool exhausted() const { return next.load(std::memory_order_relaxed) >= count; }
 
-  // Works off chunks until none is left to begin.
-  void work() {
+  // Works off chunks until none is left to begin; `check` is called before each.
+  template <class Check>
+  void work(Check&& check) {
     for (;;) {
       const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
       if (begin >= count) return;
-      run_chunk(begin, std::min(begin + grain, count));
+      run_chunk(begin, std::min(begin + grain, count), check);
     }
   }
 
-  void run_chunk(int64_t begin, int64_t end) {
+  template <class Check>
+  void run_chunk(int64_t begin, int64_t end, Check& check) {
     try {
-      if (!failed_before(begin)) (*body)(begin, end);
+      if (!failed_before(begin)) {
+        check();
+        (*body)(begin, end);
+      }
     } catch (...) {
       std::lock_guard<std::mutex> lock(mutex);
       if (!error || begin < error_begin) error = std::current_exception(), error_begin = begin;
@@ -68,6 +74,22 @@ struct Loop {
     finished.wait(lock, [this] { return pending.load(std::memory_order_acquire) == 0; });
     if (error) std::rethrow_exception(error);
   }
+};
+
+void (*g_interrupt_check)() = nullptr;
+
+// Passes every call on to the check, but not more often than is worth its cost.
+class Throttle {
+ public:
+  void operator()() {
+    const auto now = std::chrono::steady_clock::now();
+    if (g_interrupt_check == nullptr || now < due_) return;
+    due_ = now + std::chrono::milliseconds(20);
+    g_interrupt_check();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point due_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
 };
 
 class ThreadPool {
@@ -91,7 +113,7 @@ class ThreadPool {
       loops_.push_back(loop);
     }
     wake_.notify_all();
-    loop->work();
+    loop->work(Throttle());
     {
       std::lock_guard<std::mutex> lock(mutex_);
       loops_.erase(std::remove(loops_.begin(), loops_.end(), loop), loops_.end());
@@ -108,7 +130,7 @@ class ThreadPool {
         wake_.wait(lock, [&] { return stopping_ || (loop = open_loop()) != nullptr; });
         if (stopping_) return;
       }
-      loop->work();
+      loop->work([] {});
     }
   }
 
@@ -165,6 +187,8 @@ PoolSlot& slot() {
 
 }  // namespace
 
+void set_interrupt_check(void (*check)()) { g_interrupt_check = check; }
+
 int num_threads() {
   std::lock_guard<std::mutex> lock(slot().mutex);
   return slot().threads;
@@ -189,8 +213,10 @@ void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t
       pool = current.pool;
     }
   }
-  if (!pool) return body(0, count);
-  pool->run(std::make_shared<Loop>(count, grain, &body));
+  const auto loop = std::make_shared<Loop>(count, grain, &body);
+  if (pool) return pool->run(loop);
+  loop->work(Throttle());
+  loop->wait();
 }
 
 }  // namespace fastmask

@@ -14,6 +14,10 @@ namespace fastmask {
 int num_threads();
 void set_num_threads(int count);  // count ≥ 1
 
+// A function that the calling thread of every loop calls now and then between chunks (at most every 20 ms), and
+// which may throw to abandon the loop: how Ctrl-C reaches long calls. Set once, before the first loop.
+void set_interrupt_check(void (*check)());
+
 // Calls body(begin, end) for chunks of at most `grain` that together cover 0 … count-1, on several threads
 // and in any order; returns when all are done. If bodies throw, the exception of the lowest chunk is rethrown
 // here, the same one whatever the number of threads; chunks above a failed one may be left out.

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "error.h"
+#include "thread_pool.h"
 
 namespace fastmask {
 namespace {
@@ -23,7 +24,7 @@ uint64_t prefix_of(const Vocabulary& vocabulary, const Vocabulary::Entry& entry)
   return prefix;
 }
 
-std::vector<Token> tokens_by_bytes(const Vocabulary& vocabulary) {
+std::vector<SortKey> sort_keys(const Vocabulary& vocabulary) {
   std::vector<SortKey> keys;
   keys.reserve(vocabulary.size());
   for (Token t = 0; t < vocabulary.size(); ++t) {
@@ -35,12 +36,35 @@ std::vector<Token> tokens_by_bytes(const Vocabulary& vocabulary) {
                                          " are supported");
     keys.push_back({prefix_of(vocabulary, entry), t});
   }
-  std::sort(keys.begin(), keys.end(), [&](const SortKey& a, const SortKey& b) {
+  return keys;
+}
+
+// The keys in buckets of equal first byte, in order of that byte; bucket i is keys[start[i] … start[i+1]-1].
+std::vector<int64_t> bucket_by_first_byte(std::vector<SortKey>& keys) {
+  constexpr int kFirstByte = 56;
+  std::vector<int64_t> start(257, 0);
+  for (const SortKey& key : keys) ++start[(key.prefix >> kFirstByte) + 1];
+  for (int byte = 0; byte < 256; ++byte) start[byte + 1] += start[byte];
+  std::vector<int64_t> cursor(start.begin(), start.end() - 1);
+  std::vector<SortKey> bucketed(keys.size());
+  for (const SortKey& key : keys) bucketed[cursor[key.prefix >> kFirstByte]++] = key;
+  keys.swap(bucketed);
+  return start;
+}
+
+std::vector<Token> tokens_by_bytes(const Vocabulary& vocabulary) {
+  std::vector<SortKey> keys = sort_keys(vocabulary);
+  const std::vector<int64_t> start = bucket_by_first_byte(keys);
+  const auto less = [&](const SortKey& a, const SortKey& b) {
     if (a.prefix != b.prefix) return a.prefix < b.prefix;
     const auto &x = vocabulary.entry(a.token), &y = vocabulary.entry(b.token);
     const int order = std::memcmp(vocabulary.bytes(x), vocabulary.bytes(y), std::min(x.length, y.length));
     if (order != 0) return order < 0;
     return x.length != y.length ? x.length < y.length : a.token < b.token;
+  };
+  parallel_for(256, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t byte = begin; byte < end; ++byte)
+      std::sort(keys.begin() + start[byte], keys.begin() + start[byte + 1], less);
   });
   std::vector<Token> tokens(keys.size());
   std::transform(keys.begin(), keys.end(), tokens.begin(), [](const SortKey& key) { return key.token; });

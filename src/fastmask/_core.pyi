@@ -24,6 +24,8 @@ class Vocabulary:
 
 class Automaton:
     @staticmethod
+    def from_regex(pattern: bytes, max_seconds: float, max_states: int, max_bytes: int) -> Automaton: ...
+    @staticmethod
     def from_transitions(
         from_states: _I32, bytes: _U8, to_states: _I32, num_states: int, initial: int, finals: _I32
     ) -> Automaton: ...

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import operator
 import os
-import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,8 @@ import numpy.typing as npt
 
 from fastmask import _core, outlines
 from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
-from fastmask.errors import InputError, InputTypeError, RegexError, TokenRangeError, VocabularyError
+from fastmask.errors import InputError, InputTypeError, TokenRangeError, VocabularyError
+from fastmask.regex import compile_regex, literal
 from fastmask.rows import After, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
 from fastmask.schema import schema_text
 from fastmask.vocabulary import Vocabulary
@@ -68,7 +68,7 @@ class Constraint:
 
     @classmethod
     def from_schema(
-        cls, schema: Any, vocabulary: Vocabulary, whitespace: str | None = None, strict: bool = True
+        cls, schema: Any, vocabulary: Vocabulary, whitespace: str | None = None, strict: bool = True, **options: Any
     ) -> Constraint:
         """The JSON texts that satisfy a schema.
 
@@ -78,48 +78,60 @@ class Constraint:
             whitespace: regular expression of what may stand between the parts of the JSON; ``None``: one space
                 or none (``json.dumps`` with any of its usual separators fits; an indented text does not).
             strict: refuse a schema of which a part would not be enforced; ``False`` warns instead.
+            options: the builder and its budgets, as for :meth:`from_regex`.
 
         Raises:
             SchemaError: the schema is malformed or cannot be translated.
             UnsupportedSchemaError: with ``strict``, a keyword would silently be dropped or weakened.
+            CompileLimitError: a budget was passed.
         """
+        _require(vocabulary)
         text = schema_text(schema)
         _ = strict
         regex = outlines.schema_to_regex(text, whitespace)
         name = getattr(schema, "__name__", None)
-        return cls._from_regex(regex, vocabulary, f"schema {name}" if name else "a JSON schema")
+        source = f"schema {name}" if name else "a JSON schema"
+        return cls(vocabulary, compile_regex(regex, **options), source)
 
     @classmethod
-    def from_regex(cls, regex: str, vocabulary: Vocabulary) -> Constraint:
+    def from_regex(cls, regex: str, vocabulary: Vocabulary, **options: Any) -> Constraint:
         """The texts that a regular expression matches as a whole.
 
-        The dialect is that of Rust's ``regex`` crate without ``^``, ``$``, ``\\b``, look-around and
-        back-references: https://docs.rs/regex/latest/regex/#syntax
+        The dialect is that of Rust's ``regex`` crate without anchors, ``\\b``, look-around and back-references:
+        https://docs.rs/regex/latest/regex/#syntax
+
+        Args:
+            regex: the pattern.
+            vocabulary: the model's vocabulary.
+            options: ``max_seconds=30``, ``max_states=250_000`` and ``max_bytes=2 << 30``, the budgets of the
+                compilation; ``builder="outlines"`` compiles with outlines-core instead, without budgets.
 
         Raises:
             RegexError: the pattern does not parse, or matches no text at all.
+            CompileLimitError: a budget was passed.
         """
-        if not isinstance(regex, str):
-            raise InputTypeError(f"a regular expression is a str, got {type(regex).__name__}")
+        _require(vocabulary)
+        automaton = compile_regex(regex, **options)
         shown = regex if len(regex) <= 60 else regex[:60] + "…"
-        return cls._from_regex(regex, vocabulary, f"regex {shown!r}")
+        return cls(vocabulary, automaton, f"regex {shown!r}")
 
     @classmethod
-    def from_choices(cls, choices: Iterable[str], vocabulary: Vocabulary) -> Constraint:
-        """Exactly one of the given texts.
+    def from_choices(cls, choices: Iterable[str], vocabulary: Vocabulary, **options: Any) -> Constraint:
+        """Exactly one of the given texts. ``options`` as for :meth:`from_regex`.
 
         Raises:
             InputTypeError: a choice that is not a string.
             InputError: no choice at all.
         """
+        _require(vocabulary)
         listed = [choices] if isinstance(choices, str) else list(choices)
         wrong = [choice for choice in listed if not isinstance(choice, str)]
         if isinstance(choices, str) or wrong:
             raise InputTypeError(f"choices must be a list of strings, got {choices if not wrong else wrong[0]!r}")
         if not listed:
             raise InputError("choices is empty: a constraint needs at least one text")
-        regex = "|".join(re.escape(choice) for choice in listed)
-        return cls._from_regex(regex, vocabulary, f"{len(listed)} choices")
+        regex = "|".join(map(literal, listed))
+        return cls(vocabulary, compile_regex(regex, **options), f"{len(listed)} choices")
 
     @classmethod
     def from_index(cls, index: Index, vocabulary: Vocabulary) -> Constraint:
@@ -133,7 +145,7 @@ class Constraint:
             VocabularyError: the Index uses token ids beyond ``vocabulary``.
             InputTypeError: not an ``outlines_core.Index``.
         """
-        _require_vocabulary(vocabulary)
+        _require(vocabulary)
         table = outlines.index_table(index, vocabulary.eos_token_ids)
         if table.symbols.size and table.symbols.max() >= vocabulary.size:
             raise VocabularyError(
@@ -147,18 +159,6 @@ class Constraint:
         return cls(vocabulary, automaton, "an outlines_core.Index")
 
     @classmethod
-    def _from_regex(cls, regex: str, vocabulary: Vocabulary, source: str) -> Constraint:
-        _require_vocabulary(vocabulary)
-        table = outlines.byte_table(regex)
-        if not table.finals.size:
-            raise RegexError(f"{source} matches no text at all, so every token would be forbidden")
-        automaton = _core.Automaton.from_transitions(
-            table.from_states, table.symbols.astype(np.uint8), table.to_states, table.num_states, table.initial,
-            table.finals,
-        )  # fmt: skip
-        return cls(vocabulary, automaton, source)
-
-    @classmethod
     def load(cls, path: str | os.PathLike[str], vocabulary: Vocabulary) -> Constraint:
         """The constraint that :meth:`save` wrote, with the same state numbers.
 
@@ -166,7 +166,7 @@ class Constraint:
             FileFormatError: the file is no constraint, is damaged or has another version.
             VocabularyError: it was made for another vocabulary.
         """
-        _require_vocabulary(vocabulary)
+        _require(vocabulary)
         return _restore(Path(path).read_bytes(), vocabulary, f"file {Path(path).name}")
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -363,7 +363,7 @@ def _restore(data: bytes, vocabulary: Vocabulary, source: str) -> Constraint:
     return Constraint(vocabulary, automaton_from_bytes(data, vocabulary), source)
 
 
-def _require_vocabulary(vocabulary: Any) -> None:
+def _require(vocabulary: Any) -> None:
     if not isinstance(vocabulary, Vocabulary):
         raise InputTypeError(
             f"expected a fastmask.Vocabulary, got {type(vocabulary).__name__}; make one with"

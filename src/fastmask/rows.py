@@ -153,7 +153,7 @@ def start_per_row(start: Any, rows: int) -> npt.NDArray[np.int64]:
 
 def token_array(tokens: Any) -> npt.NDArray[Any]:
     """Token ids of any shape as contiguous int32 or int64. Raises InputTypeError if they are not integers."""
-    return np.ascontiguousarray(_integers(to_numpy(tokens), "tokens"))
+    return np.asarray(_integers(to_numpy(tokens), "tokens"), order="C")
 
 
 def state_array(states: Any) -> npt.NDArray[np.int32]:
@@ -168,7 +168,7 @@ def state_array(states: Any) -> npt.NDArray[np.int32]:
         if array.size and not (array.min() >= -(2**31) and array.max() < 2**31):
             raise InputError("states hold numbers beyond 32 bits, which are no state ids")
         array = array.astype(np.int32)
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")  # unlike ascontiguousarray, keeps a single number zero-dimensional
 
 
 def _integers(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:

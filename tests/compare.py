@@ -1,0 +1,61 @@
+"""Holding a constraint to a reference, state by state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+import fastmask as fm
+
+
+def packed(rows: np.ndarray) -> np.ndarray:
+    """bool [..., V] → int32 [..., ceil(V / 32)] by numpy alone."""
+    width = rows.shape[-1]
+    padded = np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, -width % 32)])
+    return np.packbits(padded, axis=-1, bitorder="little").view(np.int32)
+
+
+def same_on_all_states(con: fm.Constraint, reference: Any) -> int:
+    """Walks both automata side by side from their initial states over every token; returns the bits compared.
+
+    In each pair of states that one text leads to: the same tokens are allowed, everything else leads to DEAD, EOS
+    leads to DONE where the text may end, and the next states pair up in one way only (con merges equal states,
+    it never splits one).
+    """
+    every = np.arange(con.vocab_size)
+    eos = list(con.vocabulary.eos_token_ids)
+    partner = {reference.initial: con.initial_state}
+    frontier = [reference.initial]
+    for theirs in frontier:  # grows while it is read
+        ours = partner[theirs]
+        moves = reference.moves(theirs)
+        tokens = np.fromiter(moves, np.int64, len(moves))
+        final = reference.is_final(theirs)
+        expected = np.zeros(con.vocab_size, bool)
+        expected[tokens] = True
+        expected[eos] = final or not moves
+        np.testing.assert_array_equal(con.bitmask(ours), packed(expected), f"state {theirs}")
+
+        reached = con.advance(np.full(con.vocab_size, ours), every)
+        expected[eos] = False
+        np.testing.assert_array_equal(reached[eos], fm.DONE if final else fm.DEAD)
+        np.testing.assert_array_equal(np.delete(reached == fm.DEAD, eos), np.delete(~expected, eos))
+        assert con.is_final(ours) == final
+        for target, state in set(zip(moves.values(), reached[tokens].tolist(), strict=True)):
+            if target not in partner:
+                frontier.append(target)
+            assert partner.setdefault(target, state) == state
+    return len(frontier) * con.vocab_size
+
+
+def outlines_vocabulary(tokens: Iterable[bytes | None], eos: int) -> Any:
+    """outlines-core's Vocabulary of the same tokens; ids with equal bytes share an entry."""
+    from outlines_core import Vocabulary
+
+    ids: dict[bytes, list[int]] = {}
+    for token_id, token in enumerate(tokens):
+        if token and token_id != eos:
+            ids.setdefault(token, []).append(token_id)
+    return Vocabulary(eos, ids)

@@ -1,0 +1,65 @@
+"""Fixtures: the vocabularies, and a count of the mask bits that were compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+import fastmask as fm
+from tests import vocabularies
+
+BITS = pytest.StashKey[Counter]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[BITS] = Counter()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    bits = config.stash[BITS].total()
+    if bits:
+        terminalreporter.write_line(f"mask bits compared with a reference: {bits:,}")
+
+
+@pytest.fixture(scope="session")
+def compared(pytestconfig: pytest.Config) -> Counter:
+    """Mask bits compared, by comparison; tests add to it and the last of `test_differential.py` asserts its sum."""
+    return pytestconfig.stash[BITS]
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> vocabularies.Sample:
+    return vocabularies.synthetic()
+
+
+@pytest.fixture(scope="session")
+def small() -> vocabularies.Sample:
+    """A vocabulary small enough for the oracle in plain Python."""
+    return vocabularies.synthetic(num_tokens=600, seed=1)
+
+
+@pytest.fixture(scope="session")
+def bpe() -> vocabularies.Sample:
+    return vocabularies.trained_bpe()
+
+
+@pytest.fixture(scope="session", params=vocabularies.REAL_TOKENIZERS)
+def real(request: pytest.FixtureRequest) -> vocabularies.Sample:
+    return vocabularies.real(request.param)
+
+
+@pytest.fixture(scope="session", params=["synthetic", "bpe", *vocabularies.REAL_TOKENIZERS])
+def sample(request: pytest.FixtureRequest) -> vocabularies.Sample:
+    """Every vocabulary in turn."""
+    if request.param in vocabularies.REAL_TOKENIZERS:
+        return vocabularies.real(request.param)
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def threads():
+    """`fm.set_num_threads` for one test."""
+    before = fm.get_num_threads()
+    yield fm.set_num_threads
+    fm.set_num_threads(before)

@@ -1,0 +1,78 @@
+"""The engine against outlines-core's own Index and against the oracle, on every state of every case."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import fastmask as fm
+from tests import oracle
+from tests.cases import AFFECTED_BY_OUTLINES_MATCH_DELAY, REGEXES, SCHEMAS, Case
+from tests.compare import outlines_vocabulary, same_on_all_states
+
+json_schema = pytest.importorskip("outlines_core").json_schema
+SCHEMA_CASES = [Case(name, json_schema.build_regex_from_schema(json.dumps(schema), None)) for name, schema in SCHEMAS.items()]
+CASES = SCHEMA_CASES + REGEXES
+BITS_IN_EVERY_RUN = 10_000_000
+BITS_IN_LONG_RUN = 1_000_000_000
+
+by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+@pytest.fixture(scope="module")
+def outlines_tokens(sample):
+    return outlines_vocabulary(sample.tokens, sample.eos)
+
+
+@pytest.fixture
+def index(case, outlines_tokens):
+    from outlines_core import Index
+
+    return Index(case.regex, outlines_tokens)
+
+
+@by_name
+def test_same_bits_as_outlines_core(case, sample, index, compared):
+    con = fm.Constraint.from_regex(case.regex, sample.vocabulary)
+    compared["outlines-core"] += same_on_all_states(con, oracle.TokenIndex(index, sample.eos))
+
+
+@by_name
+def test_an_index_of_ones_own_is_walked_as_it_is(case, sample, index, compared):
+    con = fm.Constraint.from_index(index, sample.vocabulary)
+    compared["from_index"] += same_on_all_states(con, oracle.TokenIndex(index, sample.eos))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.python], ids=lambda case: case.name)
+def test_same_bits_as_the_oracle(case, small, compared):
+    con = fm.Constraint.from_regex(case.regex, small.vocabulary)
+    walker = oracle.Walker(oracle.Pattern(case.regex), small.tokens, [small.eos])
+    compared["oracle"] += same_on_all_states(con, walker)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_schema_is_its_regex(name, small):
+    (case,) = [case for case in SCHEMA_CASES if case.name == name]
+    con = fm.Constraint.from_schema(SCHEMAS[name], small.vocabulary)
+    walker = oracle.Walker(oracle.ByteIndex(case.regex), small.tokens, [small.eos])
+    assert same_on_all_states(con, walker) == (con.num_states - 3) * small.vocabulary.size
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.python], ids=lambda case: case.name)
+def test_the_table_holds_no_case_that_outlines_core_gets_wrong(case):
+    assert not oracle.has_match_delay(oracle.Pattern(case.regex))
+
+
+@pytest.mark.parametrize("case", AFFECTED_BY_OUTLINES_MATCH_DELAY, ids=lambda case: case.name)
+def test_affected_cases_are_really_affected(case):
+    assert oracle.has_match_delay(oracle.Pattern(case.regex))
+
+
+def test_enough_bits_were_compared(compared, request):
+    """The comparisons above are not vacuous. Says nothing when only some of them were selected."""
+    ran = {item.originalname for item in request.session.items}
+    if not {"test_same_bits_as_outlines_core", "test_an_index_of_ones_own_is_walked_as_it_is"} <= ran:
+        pytest.skip("only a selection of the comparisons ran")
+    assert compared["outlines-core"] >= BITS_IN_EVERY_RUN
+    assert compared["from_index"] >= BITS_IN_EVERY_RUN
