@@ -47,7 +47,11 @@ BAD = {
     "EOS negative": (fm.VocabularyError, "EOS id -1", lambda: fm.Vocabulary([b"a", None], -1)),
     "EOS a string": (fm.InputTypeError, "eos_token_id.*'</s>'", lambda: fm.Vocabulary([b"a"], "</s>")),
     "EOS a float": (fm.InputTypeError, "eos_token_id.*1.0", lambda: fm.Vocabulary([b"a", None], 1.0)),
-    "EOS beyond 32 bits": (fm.VocabularyError, "at most 2,147,483,646.*4,294,967,297", lambda: fm.Vocabulary([b"a"], 2**32)),
+    "EOS beyond 32 bits": (
+        fm.VocabularyError,
+        "at most 2,147,483,646.*4,294,967,297",
+        lambda: fm.Vocabulary([b"a"], 2**32),
+    ),
     "EOS huge": (fm.VocabularyError, "at most 2,147,483,646", lambda: fm.Vocabulary([b"a"], 10**30)),
     "size too small": (fm.VocabularyError, "size.* 2 tokens, got 1", lambda: fm.Vocabulary([b"a", b"b"], 1, size=1)),
     "size negative": (fm.VocabularyError, "size", lambda: fm.Vocabulary([b"a"], 0, size=-5)),
@@ -59,7 +63,11 @@ BAD = {
     "an iterator for tokens": (fm.InputTypeError, "iterator", lambda: fm.Vocabulary(iter([b"a"]), 0)),
     "a dict for tokens": (fm.InputTypeError, "dict", lambda: fm.Vocabulary({b"a": 0}, 0)),
     "None for tokens": (fm.InputTypeError, "tokens", lambda: fm.Vocabulary(None, 0)),
-    "a token of 70,000 bytes": (fm.InputError, "token 1 .*70000", lambda: from_regex("a", tokens=[b"a", b"b" * 70_000])),
+    "a token of 70,000 bytes": (
+        fm.InputError,
+        "token 1 .*70000",
+        lambda: from_regex("a", tokens=[b"a", b"b" * 70_000]),
+    ),
     "not a tokenizer": (fm.InputTypeError, "tokenizer.*int", lambda: fm.Vocabulary.from_tokenizer(3)),
     # patterns and schemas
     "unbalanced": (fm.RegexError, r"character 0: found `\(", lambda: from_regex("(ab")),
@@ -88,12 +96,24 @@ BAD = {
     "dangling reference": (fm.SchemaError, "", lambda: fm.Constraint.from_schema({"$ref": "#/$defs/x"}, V)),
     "schema not of JSON": (fm.SchemaError, "not JSON|set", lambda: fm.Constraint.from_schema({"enum": {1, 2}}, V)),
     "index of another kind": (fm.InputTypeError, "Index, got str", lambda: fm.Constraint.from_index("a", V)),
-    "index beyond": (fm.VocabularyError, "token id 12, beyond the 10 ", lambda: from_index(fm.Vocabulary([], 9), token=12)),
-    "index with another EOS": (fm.VocabularyError, r"id 9, .*\(3,\)", lambda: from_index(fm.Vocabulary([b"a"] * 20, 3))),
+    "index beyond": (
+        fm.VocabularyError,
+        "token id 12, beyond the 10 ",
+        lambda: from_index(fm.Vocabulary([], 9), token=12),
+    ),
+    "index with another EOS": (
+        fm.VocabularyError,
+        r"id 9, .*\(3,\)",
+        lambda: from_index(fm.Vocabulary([b"a"] * 20, 3)),
+    ),
     # tokens
     "token beyond": (fm.TokenRangeError, "257 at row 1, position 2", lambda: CON.walk([[1], [1, 2, 257]])),
     "token negative": (fm.TokenRangeError, "-1 at row 0, position 0", lambda: CON.walk([[-1]])),
-    "token in padding": (fm.TokenRangeError, "-100 at row 1, position 1", lambda: CON.walk(np.array([[1, 2], [1, -100]]))),
+    "token in padding": (
+        fm.TokenRangeError,
+        "-100 at row 1, position 1",
+        lambda: CON.walk(np.array([[1, 2], [1, -100]])),
+    ),
     "token beyond 32 bits": (fm.TokenRangeError, "4294967297", lambda: CON.walk([[2**32 + 1]])),
     "token beyond 63 bits": (fm.InputError, "63 bits", lambda: CON.walk(np.array([[2**63]], np.uint64))),
     "token beyond any": (fm.InputTypeError, "integers", lambda: CON.walk([[10**30]])),
@@ -156,11 +176,31 @@ BAD = {
     "advance by beyond": (fm.TokenRangeError, "257 at position 0", lambda: CON.advance([3], [257])),
     "advance in other shapes": (fm.InputError, r"\(2,\).*\(3,\)", lambda: CON.advance([3, 3], [1, 2, 3])),
     # out
-    "out of another shape": (fm.InputError, rf"\(2, 3, {WORDS}\)", lambda: CON.bitmask(STATES, out=np.empty((6, WORDS), np.int32))),
-    "out of another dtype": (fm.InputTypeError, "int32.*uint32", lambda: CON.bitmask(STATES, out=np.empty((2, 3, WORDS), np.uint32))),
-    "out of bytes": (fm.InputTypeError, "bool.*uint8", lambda: CON.allowed(STATES, out=np.empty((2, 3, 257), np.uint8))),
-    "out of another order": (fm.InputError, "contiguous", lambda: CON.bitmask(STATES, out=np.empty((WORDS, 3, 2), np.int32).T)),
-    "out read-only": (fm.InputError, "writable", lambda: CON.bitmask(STATES, out=read_only(np.empty((2, 3, WORDS), np.int32)))),
+    "out of another shape": (
+        fm.InputError,
+        rf"\(2, 3, {WORDS}\)",
+        lambda: CON.bitmask(STATES, out=np.empty((6, WORDS), np.int32)),
+    ),
+    "out of another dtype": (
+        fm.InputTypeError,
+        "int32.*uint32",
+        lambda: CON.bitmask(STATES, out=np.empty((2, 3, WORDS), np.uint32)),
+    ),
+    "out of bytes": (
+        fm.InputTypeError,
+        "bool.*uint8",
+        lambda: CON.allowed(STATES, out=np.empty((2, 3, 257), np.uint8)),
+    ),
+    "out of another order": (
+        fm.InputError,
+        "contiguous",
+        lambda: CON.bitmask(STATES, out=np.empty((WORDS, 3, 2), np.int32).T),
+    ),
+    "out read-only": (
+        fm.InputError,
+        "writable",
+        lambda: CON.bitmask(STATES, out=read_only(np.empty((2, 3, WORDS), np.int32))),
+    ),
     "out a list": (fm.InputTypeError, "int32, got list", lambda: CON.bitmask(STATES, out=[])),
     # the rest
     "no threads": (fm.InputError, "1 and 1024, got 0", lambda: fm.set_num_threads(0)),
@@ -237,7 +277,10 @@ def test_what_looks_odd_and_is_right():
     assert fm.Vocabulary((), 0).tokens == [None]
     assert fm.Constraint.from_choices(iter(["a", "a", ""]), V).is_final(3)
     assert fm.Constraint.from_choices({"a": 1, "b": 2}, V).num_states == 5
-    assert fm.Constraint.from_schema(SCHEMAS["article"], V).fingerprint == fm.Constraint.from_schema(_text(), V).fingerprint
+    assert (
+        fm.Constraint.from_schema(SCHEMAS["article"], V).fingerprint
+        == fm.Constraint.from_schema(_text(), V).fingerprint
+    )
     assert CON.walk(ROWS, lengths=np.array([0, 3], np.uint8)).tolist()[0] == [CON.initial_state] * 3
     assert CON.allowed_tokens(np.int64(3)).tolist() == [*b"0123456789"]
     assert len(REGEXES) >= 25

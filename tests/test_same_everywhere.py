@@ -208,7 +208,10 @@ def test_an_index_s_constraint_can_be_pickled_too(synthetic):
     con = fm.Constraint.from_index(index, synthetic.vocabulary)
     copy, every = fresh(con), np.arange(con.num_states)
     rows = np.random.default_rng(0).integers(0, synthetic.vocabulary.size, (20, 5))
-    assert_same([copy.bitmask(every), copy.is_final(every), copy.walk(rows)], [con.bitmask(every), con.is_final(every), con.walk(rows)])
+    assert_same(
+        [copy.bitmask(every), copy.is_final(every), copy.walk(rows)],
+        [con.bitmask(every), con.is_final(every), con.walk(rows)],
+    )
 
 
 def test_a_vocabulary_is_its_contents(small):
