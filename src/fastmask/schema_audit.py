@@ -256,7 +256,7 @@ UNSAFE_CHARACTERS = "".join(map(chr, range(0x20))) + '"\\'  # a JSON string must
 _ESCAPE = r"\\(?:[dwsDWSnrtfv]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|(?![<>])[ -/:-@\[-`{-~])"
 _PATTERN_TOKEN = re.compile(
     rf"(?P<character>[^\\\[\](){{}}|*+?^$]|{_ESCAPE}|\[\^?(?:(?!&&|--|~~|\|\|)[^\\\[\]]|{_ESCAPE})+\])"
-    r"|(?P<open>\((?:\?:|\?<[A-Za-z_]\w*>)?)|(?P<close>\))|(?P<either>\|)"
+    r"|(?P<open>\((?:\?:|\?<[A-Za-z_]\w*>|(?!\?)))|(?P<close>\))|(?P<either>\|)"
     r"|(?:[*+?]|\{\d+(?:,\d*)?\})\??(?![*+?{])|[\^$]"
 )
 
@@ -448,7 +448,7 @@ class _Audit:
     def _type(self, node: Schema, path: Path, depth: int) -> _Outcome | None:
         kinds = _kinds_of_type(node["type"])
         findings: list[Finding] = []
-        if not kinds:
+        if node["type"] == []:
             findings.append(_finding((*path, "type"), "type", "the empty text would be accepted, which is no JSON"))
         for keyword, kind, limit in (("items", ARRAY, "maxItems"), ("additionalProperties", OBJECT, "maxProperties")):
             if kinds & kind and keyword in node and not _count(node, limit, high=0):
