@@ -125,6 +125,7 @@ LOST = [
     ({"prefixItems": [NULL, NULL], "maxItems": 1}, "/maxItems", "[null,null]"),
     ({"enum": [1, "a"], "type": "string"}, "/type", "1"),
     ({"enum": ["a", "abc"], "maxLength": 1}, "/maxLength", '"abc"'),
+    ({"enum": ["a", "abc"], "minLength": 2}, "/minLength", '"a"'),
     ({"enum": ["a", "b"], "const": "a"}, "/const", '"b"'),
     ({"$ref": "#/$defs/x", "$defs": {"x": INTEGER}, "minimum": 1}, "/minimum", "0"),
     # - what the deciding keywords do themselves
@@ -212,6 +213,8 @@ KEPT = [
     (A_REQUIRED | {"minProperties": 1, "maxProperties": 1, "patternProperties": {"^b": NULL}}, '{"a":1}', "{}"),
     (A | {"unevaluatedProperties": False, "if": {}, "minimum": 3}, "{}", '{"b":1}'),
     ({"prefixItems": [INTEGER, NULL], "minItems": 2, "maxItems": 2, "items": False}, "[1,null]", "[1]"),
+    ({"prefixItems": [INTEGER], "unevaluatedItems": False}, "[1]", "[1,1]"),
+    (OBJECT | {"additionalProperties": INTEGER, "unevaluatedProperties": False}, '{"a":1}', '{"a":null}'),
     ({"anyOf": [STRING | {"maxLength": 1}, NULL], "type": ["string", "null"], "default": None}, '"a"', '"ab"'),
     ({"anyOf": [{}, INTEGER]}, "{}", "{"),
     ({"allOf": [{"$ref": "#/$defs/x"}], "$defs": {"x": INTEGER, "unused": {"minimum": 1}}}, "1", "null"),
@@ -285,6 +288,20 @@ def test_patterns_that_stay_the_same_are_no_finding(pattern, valid, invalid):
     assert audit(schema) == []
     assert index_accepts(schema, valid)
     assert not index_accepts(schema, invalid)
+
+
+IDLE = {"then": {}, "else": True, "minLength": 0, "pattern": "", "format": "int32", "uniqueItems": False, "minItems": 0}
+IDLE |= dict.fromkeys(["prefixItems", "required"], [])
+IDLE |= dict.fromkeys(["items", "unevaluatedItems", "unevaluatedProperties", "propertyNames"], {})
+IDLE |= dict.fromkeys(["patternProperties", "dependentRequired", "dependentSchemas", "dependencies"], {})
+IDLE |= {"exclusiveMinimum": False, "exclusiveMaximum": False, "additionalProperties": True, "minProperties": 0}
+
+
+@pytest.mark.parametrize("keyword", IDLE)
+def test_keywords_that_refuse_nothing_are_no_finding(keyword):
+    schema = {"anyOf": [{}]}
+    assert audit(schema | {keyword: IDLE[keyword]}) == []
+    assert keyword in ASSERTIONS
 
 
 def test_every_rule_has_its_row():

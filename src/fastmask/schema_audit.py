@@ -159,6 +159,7 @@ def _empty(value: Any) -> bool:
 
 
 ASSERTIONS = {
+    # All but "properties", which always decides.
     "type": _Assertion(ANYTHING, "values of other types"),
     "enum": _Assertion(ANYTHING, "values that are not listed"),
     "const": _Assertion(ANYTHING, "other values"),
@@ -187,7 +188,6 @@ ASSERTIONS = {
     "minItems": _Assertion(ARRAY, "shorter arrays", _empty),
     "maxItems": _Assertion(ARRAY, "longer arrays"),
     "uniqueItems": _Assertion(ARRAY, "equal elements", _off),
-    "properties": _Assertion(OBJECT, "other values under its names", _all_trivial),
     "patternProperties": _Assertion(OBJECT, "other values under matching names", _all_trivial),
     "additionalProperties": _Assertion(OBJECT, "other names and values", _trivial),
     "unevaluatedProperties": _Assertion(OBJECT, "other names and values", _trivial),
