@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from .errors import SchemaError
+from fastmask.errors import SchemaError
 
 __all__ = ["Finding", "audit"]
 
@@ -299,7 +299,7 @@ def _constant_fault(value: Any) -> str | None:
         if names := [name for name in value if re.search(r'[\\.+*?()|\[\]{}^$"\x00-\x1f]', name)]:
             return f"the name {names[0]!r} would be read as a regular expression"
         return _constant_fault(list(value.values()))
-    if isinstance(value, int) and not -(2**63) <= value < 2**64 or isinstance(value, float) and not _float_kept(value):
+    if (isinstance(value, int) and not -(2**63) <= value < 2**64) or (isinstance(value, float) and not _float_kept(value)):
         return f"{value!r} may lose its last digits, and another number be accepted"
     return None
 
