@@ -1,6 +1,8 @@
 // Pattern → syntax tree → automaton with choices → deterministic automaton, each step in its own room.
 #include "regex.h"
 
+#include <algorithm>
+
 #include "regex_budget.h"
 #include "regex_determinise.h"
 #include "regex_nfa.h"
@@ -8,14 +10,38 @@
 #include "regex_syntax.h"
 
 namespace fastmask {
+namespace {
+
+Dfa compile(std::string_view pattern, Reading reading, regex::Budget& budget) {
+  regex::Syntax syntax(reading, budget);
+  const regex::NodeId root = regex::parse(pattern, syntax, budget);
+  const regex::Nfa nfa = regex::build_nfa(syntax, root, budget);
+  return regex::determinise(nfa, syntax, reading, budget);
+}
+
+// Whether no match can be the beginning of a longer one. May err towards false.
+bool is_prefix_free(const Dfa& dfa) {
+  for (size_t state = 0; state < dfa.is_final.size(); ++state) {
+    if (!dfa.is_final[state]) continue;
+    const int32_t* const row = &dfa.next[state * static_cast<size_t>(dfa.num_classes)];
+    if (std::any_of(row, row + dfa.num_classes, [](int32_t target) { return target != Dfa::kNone; })) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 Dfa compile_regex(std::string_view pattern, const CompileLimits& limits, const std::function<void()>& check_interrupt,
                   Reading reading) {
   regex::Budget budget(limits, check_interrupt);
-  regex::Syntax syntax(budget);
-  const regex::NodeId root = regex::parse(pattern, syntax, budget);
-  const regex::Nfa nfa = regex::build_nfa(syntax, root, budget);
-  Dfa dfa = regex::determinise(nfa, syntax, reading, budget);
+  Dfa dfa = compile(pattern, Reading::kWholeText, budget);
+  // Where no match begins a longer one, as in JSON's objects and strings, every match is a first choice; and
+  // choices without an order are far quicker to follow.
+  if (reading == Reading::kFirstChoice && !is_prefix_free(dfa)) {
+    budget.release_all();
+    dfa = {};
+    dfa = compile(pattern, Reading::kFirstChoice, budget);
+  }
   budget.look_up();  // a pattern too small to have been looked at also keeps to its time
   return dfa;
 }

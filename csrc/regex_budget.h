@@ -29,6 +29,7 @@ class Budget {
     if (held_ > limits_.bytes) out_of_memory(held_);
   }
   void release(int64_t bytes) { held_ -= bytes; }
+  void release_all() { held_ = 0; }
 
   // Throws if `bytes` more could not be held.
   void expect(int64_t bytes) const {

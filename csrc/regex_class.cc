@@ -163,7 +163,7 @@ void ClassParser::parse_item_or_range() {
   const Item low = parse_item();
   cursor_.skip_what_does_not_count();
   if (cursor_.at_end()) fail_unclosed();
-  const uint32_t next = cursor_.now() == '-' ? cursor_.ahead_that_counts() : ']';
+  const uint32_t next = cursor_.now() == '-' ? cursor_.next_that_counts() : ']';
   if (next == ']' || next == '-') return innermost().add(set_of(low), 0);
   if (!cursor_.bump_and_skip()) fail_unclosed();
   const Item high = parse_item();

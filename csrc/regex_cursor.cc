@@ -23,46 +23,39 @@ uint32_t decode(std::string_view text, size_t& at) {
   return character < kSmallest[more] || character > kLastCharacter || surrogate ? Cursor::kEnd : character;
 }
 
-void append_utf8(std::string& text, uint32_t character) {
-  if (character < 0x80) {
-    text += static_cast<char>(character);
-    return;
-  }
-  const int more = character < 0x800 ? 1 : character < 0x10000 ? 2 : 3;
-  constexpr uint32_t kLead[] = {0, 0xC0, 0xE0, 0xF0};
-  text += static_cast<char>(kLead[more] | character >> 6 * more);
-  for (int i = more - 1; i >= 0; --i) text += static_cast<char>(0x80 | (character >> 6 * i & 0x3F));
-}
-
 }  // namespace
 
-Cursor::Cursor(std::string_view pattern, Budget& budget) : budget(budget) {
-  characters_.reserve(pattern.size());
-  for (size_t at = 0; at < pattern.size();) {
-    const uint32_t character = decode(pattern, at);
-    if (character == kEnd) {
-      throw Error(ErrorKind::kRegex, "the pattern is not UTF-8 behind its character " +
-                                         std::to_string(characters_.size()) + "; encode it as UTF-8");
-    }
-    characters_.push_back(character);
+Cursor::Cursor(std::string_view pattern, Budget& budget) : budget(budget), text_(pattern) {
+  size_t characters = 0;
+  for (size_t at = 0; at < pattern.size(); ++characters) {
+    if (decode(pattern, at) != kEnd) continue;
+    throw Error(ErrorKind::kRegex, "the pattern is not UTF-8 behind its character " + std::to_string(characters) +
+                                       "; encode it as UTF-8");
   }
+  budget.work(static_cast<int64_t>(pattern.size()));
 }
 
-uint32_t Cursor::ahead_that_counts() const {
-  if (!flags.verbose) return ahead(1);
+uint32_t Cursor::character_at(size_t at) const { return at < text_.size() ? decode(text_, at) : kEnd; }
+
+size_t Cursor::behind(size_t at) const {
+  if (at < text_.size()) decode(text_, at);
+  return at;
+}
+
+uint32_t Cursor::next_that_counts() const {
+  if (!flags.verbose) return next();
   bool comment = false;
-  for (size_t distance = 1; ahead(distance) != kEnd; ++distance) {
-    const uint32_t character = ahead(distance);
+  for (size_t at = behind(at_); at < text_.size(); at = behind(at)) {
+    const uint32_t character = character_at(at);
     if (is_white_space(character)) continue;
     if (comment || character != '#') return character;
     comment = true;
   }
-  return ahead(1);
+  return next();
 }
 
 bool Cursor::bump() {
-  if (at_end()) return false;
-  ++at_;
+  at_ = behind(at_);
   return !at_end();
 }
 
@@ -84,28 +77,19 @@ void Cursor::skip_what_does_not_count() {
 }
 
 bool Cursor::take(std::string_view text) {
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (ahead(i) != static_cast<unsigned char>(text[i])) return false;
-  }
+  if (text_.compare(at_, text.size(), text) != 0) return false;
   at_ += text.size();
   return true;
 }
 
-std::string Cursor::text_since(size_t begin) const {
-  std::string text;
-  for (size_t i = begin; i < at_; ++i) append_utf8(text, characters_[i]);
-  return text;
-}
-
 void Cursor::fail(size_t offset, const std::string& expected, const std::string& advice) const {
-  std::string found = "the end of the pattern";
-  if (offset < characters_.size()) {
-    found = "`";
-    append_utf8(found, characters_[offset]);
-    found += "`";
-  }
-  throw Error(ErrorKind::kRegex, "the pattern is refused at character " + std::to_string(offset) + ": found " + found +
-                                     ", expected " + expected + "; " + advice);
+  size_t characters = 0;
+  for (size_t at = 0; at < offset; ++characters) decode(text_, at);
+  const std::string found =
+      offset == text_.size() ? "the end of the pattern"
+                             : "`" + std::string(text_.substr(offset, behind(offset) - offset)) + "`";
+  throw Error(ErrorKind::kRegex, "the pattern is refused at character " + std::to_string(characters) + ": found " +
+                                     found + ", expected " + expected + "; " + advice);
 }
 
 bool is_white_space(uint32_t character) {

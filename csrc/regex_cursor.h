@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "regex_budget.h"
 
@@ -21,25 +20,29 @@ struct Flags {
   bool unicode = true;       // u: off, classes are ASCII ones
   bool crlf = false;         // R: a line ends with \r, \n or \r\n
   bool verbose = false;      // x: white space and #-comments do not count
+
+  bool operator==(const Flags& other) const {
+    return ignore_case == other.ignore_case && multi_line == other.multi_line && dot_all == other.dot_all &&
+           swap_greed == other.swap_greed && unicode == other.unicode && crlf == other.crlf &&
+           verbose == other.verbose;
+  }
 };
 
 class Cursor {
  public:
   static constexpr uint32_t kEnd = UINT32_MAX;  // what stands behind the last character
 
-  // Throws Error(kRegex) if `pattern` is not UTF-8.
+  // Keeps the view, not a copy. Throws Error(kRegex) if `pattern` is not UTF-8.
   Cursor(std::string_view pattern, Budget& budget);
 
-  bool at_end() const { return at_ == characters_.size(); }
-  uint32_t now() const { return ahead(0); }
-  uint32_t ahead(size_t distance) const {
-    return at_ + distance < characters_.size() ? characters_[at_ + distance] : kEnd;
-  }
-  // The character after this one that counts. (In verbose mode a comment hides nothing but its `#`: so it is
-  // in the dialect.)
-  uint32_t ahead_that_counts() const;
+  bool at_end() const { return at_ == text_.size(); }
+  uint32_t now() const { return character_at(at_); }
+  uint32_t next() const { return character_at(behind(at_)); }
+  // The next character that counts. (In verbose mode a comment hides nothing but its `#`: so it is in the
+  // dialect.)
+  uint32_t next_that_counts() const;
 
-  // Characters from the start.
+  // In bytes from the start; only ever used to come back, and to say where something is.
   size_t offset() const { return at_; }
   void go_to(size_t offset) { at_ = offset; }
 
@@ -51,17 +54,21 @@ class Cursor {
   // Passes `text` (ASCII) if it stands here.
   bool take(std::string_view text);
 
-  // The characters from `begin` up to this place, as UTF-8.
-  std::string text_since(size_t begin) const;
+  std::string_view rest() const { return text_.substr(at_); }
+  // What stands from `begin` up to this place.
+  std::string_view text_since(size_t begin) const { return text_.substr(begin, at_ - begin); }
 
-  // Throws Error(kRegex): at `offset` stands something where `expected` should; `advice` says what to do.
+  // Throws Error(kRegex), which counts in characters: at `offset` stands something where `expected` should; `advice` says what to do.
   [[noreturn]] void fail(size_t offset, const std::string& expected, const std::string& advice) const;
 
   Flags flags;
   Budget& budget;
 
  private:
-  std::vector<uint32_t> characters_;
+  uint32_t character_at(size_t at) const;
+  size_t behind(size_t at) const;
+
+  std::string_view text_;
   size_t at_ = 0;
 };
 

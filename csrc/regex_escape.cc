@@ -76,7 +76,7 @@ Escape EscapeParser::parse() {
     default: break;
   }
   if (c >= 0x80 || is_alphanumeric(c)) {
-    cursor_.fail(cursor_.offset() - 1, kKnownEscapes, "drop the backslash if the character itself is meant");
+    cursor_.fail(begin_ + 1, kKnownEscapes, "drop the backslash if the character itself is meant");
   }
   return character(c);
 }

@@ -9,6 +9,8 @@ namespace fastmask::regex {
 namespace {
 
 constexpr int64_t kBytesPerStep = 2 * sizeof(Step);  // a growing vector may be half empty
+constexpr int64_t kBytesPerBuilt = 48;               // an entry of an unordered_map and its share of buckets
+constexpr int64_t kStepsPerBuilt = 20;
 
 // The greatest number of steps that each node can become, up to some number beyond all limits.
 std::vector<double> expanded_sizes(const Syntax& syntax, NodeId root, Budget& budget) {
@@ -43,9 +45,10 @@ class NfaBuilder {
   // Each returns the step that begins a match of the node and goes on at `next`. The recursion is as deep as
   // the tree, which the parser has limited.
   StepId build(NodeId id, StepId next);
+  StepId build_anew(const Node& node, StepId next);
   StepId build_concat(const Node& node, StepId next);
   StepId build_alternate(const Node& node, StepId next);
-  StepId build_repeat(NodeId id, StepId next);
+  StepId build_repeat(const Node& node, StepId next);
   StepId build_loop(const Node& node, StepId next);
   StepId build_optional_copies(const Node& node, StepId next);
 
@@ -59,20 +62,35 @@ class NfaBuilder {
   Budget& budget_;
   Nfa nfa_;
   InternTable table_;
-  std::unordered_map<uint64_t, StepId> loops_;  // by node and next: what build_repeat made of an unbounded one
+  std::unordered_map<uint64_t, StepId> built_;  // by node and next, for nodes with children: what build returned
 };
 
+// Equal parts that go on at the same place are the same steps. For loops nothing else would notice, and for the
+// rest it saves building them again, which in patterns of many megabytes is nearly all the work.
 StepId NfaBuilder::build(NodeId id, StepId next) {
   const Node& node = syntax_[id];
   switch (node.kind) {
     case NodeKind::kEmpty: return next;
     case NodeKind::kChars: return step({Step::Kind::kChars, node.a, next});
     case NodeKind::kLook: return step({Step::Kind::kLook, node.a, next});
+    default: break;
+  }
+  const uint64_t key = uint64_t{id} << 32 | next;
+  const auto known = built_.find(key);
+  if (known != built_.end()) return known->second;
+  const StepId first = build_anew(node, next);
+  budget_.hold(kBytesPerBuilt);
+  budget_.work(kStepsPerBuilt);
+  built_.emplace(key, first);
+  return first;
+}
+
+StepId NfaBuilder::build_anew(const Node& node, StepId next) {
+  switch (node.kind) {
     case NodeKind::kConcat: return build_concat(node, next);
     case NodeKind::kAlternate: return build_alternate(node, next);
-    case NodeKind::kRepeat: return build_repeat(id, next);
+    default: return build_repeat(node, next);
   }
-  return next;
 }
 
 StepId NfaBuilder::build_concat(const Node& node, StepId next) {
@@ -86,18 +104,11 @@ StepId NfaBuilder::build_alternate(const Node& node, StepId next) {
   return rest;
 }
 
-StepId NfaBuilder::build_repeat(NodeId id, StepId next) {
-  const Node& node = syntax_[id];
+StepId NfaBuilder::build_repeat(const Node& node, StepId next) {
   const bool unbounded = node.c == kUnbounded;
-  const uint64_t key = uint64_t{id} << 32 | next;
-  if (unbounded) {
-    const auto known = loops_.find(key);
-    if (known != loops_.end()) return known->second;
-  }
   StepId first = unbounded ? build_loop(node, next) : build_optional_copies(node, next);
   const uint32_t copies_before = unbounded ? std::max(node.b, 1u) - 1 : node.b;
   for (uint32_t i = 0; i < copies_before; ++i) first = build(node.a, first);
-  if (unbounded) loops_.emplace(key, first);
   return first;
 }
 

@@ -8,6 +8,7 @@
 
 #include "regex_class.h"
 #include "regex_cursor.h"
+#include "regex_group_memory.h"
 
 namespace fastmask::regex {
 namespace {
@@ -24,22 +25,31 @@ struct OpenGroup {
   Flags flags_outside;  // to be restored behind it
   size_t first_item;    // of its current branch
   size_t first_branch;
+  size_t names_before;
+};
+
+struct KnownGroup {
+  Flags flags_outside;
+  Part part;
 };
 
 class Parser {
  public:
   Parser(std::string_view pattern, Syntax& syntax, Budget& budget)
       : cursor_(pattern, budget), syntax_(syntax), budget_(budget) {}
+  ~Parser() { budget_.release(static_cast<int64_t>((items_.capacity() + branches_.capacity()) * sizeof(Part))); }
 
   NodeId parse();
 
  private:
   void parse_part();
-  void push(NodeId node, int height = 0) { items_.push_back({node, height}); }
+  void push(NodeId node, int height = 0) { push(items_, {node, height}); }
+  void push(std::vector<Part>& parts, const Part& part);
   void push_literal(const Escape& literal, size_t offset);
   void push_dot();
   void push_escape();
 
+  bool reuse_group();
   void open_group();
   void parse_flags_or_group(size_t offset);
   void parse_group_name();
@@ -65,10 +75,11 @@ class Parser {
   std::vector<Part> items_;
   std::vector<Part> branches_;
   std::set<std::string> group_names_;
+  GroupMemory<KnownGroup> known_groups_;
 };
 
 NodeId Parser::parse() {
-  groups_.push_back({0, cursor_.flags, 0, 0});
+  groups_.push_back({0, cursor_.flags, 0, 0, 0});
   for (;;) {
     cursor_.skip_what_does_not_count();
     if (cursor_.at_end()) return close_pattern();
@@ -81,7 +92,7 @@ void Parser::parse_part() {
   const size_t offset = cursor_.offset();
   const uint32_t c = cursor_.now();
   switch (c) {
-    case '(': return open_group();
+    case '(': return reuse_group() ? void() : open_group();
     case ')': return close_group();
     case '?': case '*': case '+': return parse_repetition();
     case '{': return parse_counted_repetition();
@@ -101,6 +112,11 @@ void Parser::parse_part() {
     case '$': return push(syntax_.look(line_end(cursor_.flags)));
     default: return push_literal({Escape::Kind::kCharacter, c, false, {}, {}}, offset);
   }
+}
+
+void Parser::push(std::vector<Part>& parts, const Part& part) {
+  if (parts.size() == parts.capacity()) budget_.hold(static_cast<int64_t>((parts.size() + 1) * sizeof(Part)));
+  parts.push_back(part);
 }
 
 // --- single characters and places -----------------------------------------------------------------------------
@@ -138,6 +154,17 @@ void Parser::push_dot() {
 
 // --- groups and alternatives ----------------------------------------------------------------------------------
 
+// A group with the text and the flags of one that is closed means the same, wherever it stands.
+bool Parser::reuse_group() {
+  const auto* const seen = known_groups_.find(
+      cursor_.rest(), [&](const KnownGroup& group) { return group.flags_outside == cursor_.flags; });
+  if (!seen) return false;
+  budget_.work(static_cast<int64_t>(seen->text.size() / 16));
+  cursor_.go_to(cursor_.offset() + seen->text.size());
+  push(items_, seen->payload.part);
+  return true;
+}
+
 void Parser::open_group() {
   const size_t offset = cursor_.offset();
   cursor_.bump_and_skip();
@@ -165,7 +192,7 @@ void Parser::parse_flags_or_group(size_t offset) {
   cursor_.bump();
   if (opens) return enter_group(offset, flags);
   cursor_.flags = flags;
-  items_.push_back({syntax_.empty(), 0, false});
+  push(items_, {syntax_.empty(), 0, false});
 }
 
 Flags Parser::parse_flags() {
@@ -201,7 +228,7 @@ void Parser::parse_group_name() {
     cursor_.fail(cursor_.offset(), "a group's name, a letter and then letters, digits or `_`, closed with `>`",
                  "write (?<name>…), or (…) for a group without a name");
   }
-  if (!group_names_.insert(cursor_.text_since(begin)).second) {
+  if (!group_names_.emplace(cursor_.text_since(begin)).second) {
     cursor_.fail(begin, "a name that no other group has", "rename one of the two, or drop the name");
   }
   cursor_.bump();
@@ -209,22 +236,26 @@ void Parser::parse_group_name() {
 
 void Parser::enter_group(size_t offset, const Flags& flags) {
   check_height(static_cast<int>(groups_.size()));
-  groups_.push_back({offset, cursor_.flags, items_.size(), branches_.size()});
+  groups_.push_back({offset, cursor_.flags, items_.size(), branches_.size(), group_names_.size()});
   cursor_.flags = flags;
 }
 
-void Parser::end_branch() { branches_.push_back(list_of(items_, groups_.back().first_item, &Syntax::concat)); }
+void Parser::end_branch() { push(branches_, list_of(items_, groups_.back().first_item, &Syntax::concat)); }
 
 void Parser::close_group() {
   if (groups_.size() == 1) {
     cursor_.fail(cursor_.offset(), "no `)` without a `(` before it", "write \\) for a parenthesis");
   }
   const Part inside = close_branches();
-  cursor_.flags = groups_.back().flags_outside;
+  const OpenGroup group = groups_.back();
   groups_.pop_back();
+  cursor_.flags = group.flags_outside;
   cursor_.bump();
   check_height(inside.height + 1);
   push(inside.node, inside.height + 1);
+  // A group with a name in it may come only once: its copy must be found out, not reused.
+  if (group_names_.size() > group.names_before) return;
+  known_groups_.remember(cursor_.text_since(group.offset), {group.flags_outside, items_.back()});
 }
 
 NodeId Parser::close_pattern() {
@@ -245,6 +276,7 @@ Part Parser::list_of(std::vector<Part>& parts, size_t first, NodeId (Syntax::*jo
   const size_t count = parts.size() - first;
   if (count == 0) return {syntax_.empty(), 0};
   std::vector<NodeId> nodes;
+  nodes.reserve(count);
   int height = 0;
   for (size_t i = first; i < parts.size(); ++i) {
     nodes.push_back(parts[i].node);
@@ -322,12 +354,7 @@ void Parser::check_height(int height) const {
 }  // namespace
 
 NodeId parse(std::string_view pattern, Syntax& syntax, Budget& budget) {
-  constexpr int64_t kBytesPerCharacter = sizeof(uint32_t) + 2 * sizeof(Part) + sizeof(NodeId);
-  const int64_t bytes = static_cast<int64_t>(pattern.size()) * kBytesPerCharacter;
-  budget.hold(bytes);
-  const NodeId root = Parser(pattern, syntax, budget).parse();
-  budget.release(bytes);
-  return root;
+  return Parser(pattern, syntax, budget).parse();
 }
 
 }  // namespace fastmask::regex

@@ -19,6 +19,7 @@ using NodeId = uint32_t;   // index of a Node in its Syntax
 using ClassId = uint32_t;  // index of a CharSet in its Syntax
 
 constexpr uint32_t kUnbounded = UINT32_MAX;  // as the maximum of a repetition
+constexpr int kHighest = 1000;               // tree; whoever walks it may recurse this deep
 
 // Assertions about the place between two characters. The Unicode word boundaries are missing: outlines-core
 // refuses them. So is the start of the text as something that can hold: it can only be asked for at the very
@@ -45,6 +46,7 @@ struct Node {
   bool greedy;    // kRepeat
   bool nullable;  // can match the empty text
   bool empty;     // can match nothing but the empty text
+  uint16_t height;  // of the tree below, at most kHighest
   // kChars: class · kLook: a Look · kConcat, kAlternate: first index in children, number of them (≥ 2)
   // kRepeat: body, minimum, maximum
   uint32_t a, b, c;
@@ -52,7 +54,8 @@ struct Node {
 
 class Syntax {
  public:
-  explicit Syntax(Budget& budget);
+  // Under kWholeText alternatives that begin alike may be joined, so that the order of choices is lost.
+  Syntax(Reading reading, Budget& budget);
 
   // Each returns the node of that meaning, a simpler one where there is one.
   NodeId empty() const { return kEmptyNode; }
@@ -76,10 +79,18 @@ class Syntax {
  private:
   static constexpr NodeId kEmptyNode = 0;
 
+  // Some of the alternatives: a list of children that have a concatenation's meaning.
+  using Branch = std::vector<NodeId>;
+
   NodeId chars_of(ClassId id);
+  Branch branch_of(NodeId id) const;
+  NodeId factored(std::vector<Branch> branches, int levels);
+  NodeId factored_run(std::vector<Branch> run, int levels);
+  NodeId plain_alternate(const std::vector<NodeId>& children);
   NodeId add(Node node, const std::vector<NodeId>& children);
   bool same(const Node& old, const Node& node, const std::vector<NodeId>& children) const;
 
+  const Reading reading_;
   Budget& budget_;
   std::vector<Node> nodes_;
   std::vector<NodeId> children_;

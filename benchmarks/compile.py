@@ -1,0 +1,102 @@
+"""From a schema to the first usable mask, from a regex to every state's mask, from a tokenizer to a vocabulary.
+
+Everyone starts from the same text and the same Hugging Face tokenizer; caches across calls are off or avoided.
+fastmask uses one thread, its peers as many as they like.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import fastmask as fm
+from benchmarks.harness import Contender, Report
+from benchmarks.peers import LLGuidance, LLGuidanceDrafts, OutlinesCore, Peer, XGrammar, installed
+from benchmarks.workloads import Workload, padded, workloads
+
+OURS = "fastmask"
+
+
+def run(report: Report) -> None:
+    fm.set_num_threads(1)
+    seen: set[str] = set()
+    for workload in workloads(report.settings.quick):
+        engines = [peer for peer in installed(report.note) if peer is not LLGuidanceDrafts]  # compiles as LLGuidance
+        peers = {peer: peer(workload.tokenizer) for peer in engines}
+        first_mask(report, workload, peers)
+        whole_table(report, workload, peers)
+        if workload.tokenizer_name not in seen:
+            seen.add(workload.tokenizer_name)
+            vocabulary(report, workload, engines)
+
+
+def first_mask(report: Report, workload: Workload, peers: dict[type[Peer], Peer]) -> None:
+    text = workload.schema.text
+    row = np.zeros((1, (workload.vocabulary.size + 31) // 32), np.int32)
+
+    def ours() -> None:
+        con = fm.Constraint.from_schema(text, workload.vocabulary)
+        con.bitmask(np.array([con.initial_state]), out=row)
+
+    def theirs(peer: Peer) -> Callable[[], None]:
+        def compile_and_fill() -> None:
+            matcher = peer.schema(text)
+            matcher.masks([], matcher.rows(row))
+
+        return compile_and_fill
+
+    workload.constraint()  # builds the vocabulary's trie, which belongs to the tokenizer's set-up
+    contenders = {OURS: Contender(ours)} | {peer.name: Contender(theirs(engine)) for peer, engine in peers.items()}
+    if XGrammar in peers:
+        compile_schema = peers[XGrammar].compile
+        contenders["xgrammar, compile alone"] = Contender(lambda: compile_schema(text))
+    race = report.race("compile", f"schema to first mask · {workload.name}", "s", contenders, OURS)
+    if LLGuidance in peers:
+        report.find_ratio("compile.llguidance", workload.name, race, LLGuidance.name, OURS)
+    if XGrammar in peers:
+        report.find_ratio("compile.xgrammar", workload.name, race, "xgrammar, compile alone", OURS)
+
+
+def whole_table(report: Report, workload: Workload, peers: dict[type[Peer], Peer]) -> None:
+    """All that can be known before the first token: outlines-core's Index, here a packed row for every state."""
+    regex = workload.schema.regex
+
+    def all_masks(con: fm.Constraint) -> object:
+        return con.bitmask(np.arange(con.num_states))
+
+    con = fm.Constraint.from_regex(regex, workload.vocabulary)
+    contenders = {
+        OURS: Contender(lambda: all_masks(fm.Constraint.from_regex(regex, workload.vocabulary))),
+        "fastmask, automaton known": Contender(lambda: all_masks(copy.copy(con))),
+    }
+    if OutlinesCore in peers:
+        index = peers[OutlinesCore].index
+        require_same_masks(con, index(regex), workload)
+        contenders["outlines-core, Index"] = Contender(lambda: index(regex))
+    race = report.race("compile", f"regex to all masks · {workload.name}", "s", contenders, OURS)
+    if OutlinesCore in peers:
+        report.find_ratio("compile.table", workload.name, race, "outlines-core, Index", OURS)
+
+
+def require_same_masks(con: fm.Constraint, index: Any, workload: Workload) -> None:
+    """At every position of the corpus the Index itself allows the same tokens."""
+    theirs = fm.Constraint.from_index(index, workload.vocabulary)
+    tokens, lengths = padded(workload.answers)
+    pairs = np.stack([c.walk(tokens, lengths=lengths).reshape(-1) for c in (con, theirs)], axis=1)
+    ours, their = np.unique(pairs, axis=0).T
+    if not np.array_equal(con.bitmask(ours), theirs.bitmask(their)):
+        raise AssertionError(f"{con!r} masks otherwise than outlines-core's Index on {workload.name}")
+
+
+def vocabulary(report: Report, workload: Workload, peers: list[type[Peer]]) -> None:
+    tokenizer = workload.tokenizer
+    contenders = {OURS: Contender(lambda: fm.Vocabulary.from_tokenizer(tokenizer).core)}
+    contenders |= {
+        peer.name: Contender(lambda peer=peer: peer(tokenizer)) for peer in peers if peer is not OutlinesCore
+    }
+    race = report.race("compile", f"tokenizer to vocabulary · {workload.tokenizer_name}", "s", contenders, OURS)
+    if XGrammar in peers:
+        report.find_ratio("compile.tokenizer", workload.tokenizer_name, race, XGrammar.name, OURS)

@@ -1,0 +1,43 @@
+"""What each figure must reach, in one place. A target's key names the group that measures it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on one figure: at least ``bound`` where more is better, else at most."""
+
+    what: str
+    bound: float
+    unit: str
+    more_is_better: bool = True
+
+    def reached(self, value: float) -> bool:
+        return value >= self.bound if self.more_is_better else value <= self.bound
+
+    def __str__(self) -> str:
+        return f"{'≥' if self.more_is_better else '≤'} {self.bound:g} {self.unit}"
+
+
+TARGETS = {
+    # from tokens to states and masks
+    "walk.guide": Target("state ids, against outlines-core's Guide with fill_next_token_bitmask", 50, "× faster"),
+    "walk.peers": Target("state ids, against the fastest peer's masks", 100, "× faster"),
+    "walk.threads": Target("state ids on 2 threads, against 1", 1.8, "× faster"),
+    "rows.packed": Target("packed rows into `out`, against memcpy", 0.8, "of its speed"),
+    "rows.bool": Target("bool rows into `out`, against memset", 0.6, "of its speed"),
+    # from a schema or a tokenizer to the first mask
+    "compile.llguidance": Target("schema to first mask, against llguidance", 1, "× faster"),
+    "compile.xgrammar": Target("schema to first mask, against xgrammar's compile alone", 5, "× faster"),
+    "compile.table": Target("regex to all states' masks, against outlines_core.Index", 40, "× faster"),
+    "compile.tokenizer": Target("tokenizer to vocabulary and trie, against xgrammar's TokenizerInfo", 5, "× faster"),
+    "schemas.p50": Target("compile time of the schema sample's regexes, median", 0.005, "s", more_is_better=False),
+    "schemas.p99": Target("compile time of the schema sample's regexes, 99 of 100", 3, "s", more_is_better=False),
+    "schemas.compiled": Target("of the schema sample's regexes compile within the budget", 470 / 485, "of all"),
+    # size
+    "memory.constraint": Target("a constraint with all its masks", 2e6, "bytes", more_is_better=False),
+    "memory.import": Target("import fastmask in a fresh process", 0.15, "s", more_is_better=False),
+    "memory.modules": Target("heavy modules that import fastmask loads", 0, "modules", more_is_better=False),
+}

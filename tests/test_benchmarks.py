@@ -1,0 +1,38 @@
+"""The benchmarks check every answer before they time it; here they run for that alone. Nothing is asserted on time."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("transformers")
+pytest.importorskip("typer")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_quick_run_checks_every_group_and_writes_what_it_saw(tmp_path):
+    out = tmp_path / "results.json"
+    # An empty folder for the reference material: quick runs use what the repository holds.
+    environment = {**os.environ, "FASTMASK_SHARED": str(tmp_path)}
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--out", str(out)]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    print(result.stdout)  # tells which peers were skipped
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == str(out)
+
+    seen = json.loads(out.read_text(encoding="utf-8"))
+    assert {line["group"] for line in seen["measurements"]} == {"walk", "rows", "compile", "memory"}
+    assert all(line["value"]["minimum"] > 0 for line in seen["measurements"])
+    assert {"walk.threads", "rows.packed", "rows.bool", "memory.constraint"} <= {f["target"] for f in seen["findings"]}
+    assert any("JSONSchemaBench" in note for note in seen["notes"]), "what was left out must be said"
+
+
+def test_unknown_group_is_refused():
+    command = [sys.executable, "-m", "benchmarks", "wlak"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode != 0
+    assert "wlak" in result.stderr

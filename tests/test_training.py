@@ -1,0 +1,335 @@
+"""The training path: alignment, losses that see answers only, the loop, and the whole demo on a few steps."""
+
+import dataclasses
+import itertools
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import fastmask as fm
+from training import distil, evaluate, finetune, prepare, sampling, teacher
+from training.demo import demo
+from training.errors import DivergenceError, TrainingError
+from training.examples import NO_WORD, Example, collate, encode, encode_answer, endless_batches, groups_by_length
+from training.losses import cross_entropy, distillation
+from training.models import check_fits, load_model, tiny_gpt2
+from training.optimise import train
+from training.run import open_run
+from training.schema import AnnotatedSentence, AnnotatedToken, answer
+from training.score import score
+from training.tokenizer import load_tokenizer
+
+EOS = 256
+BYTES = fm.Vocabulary([bytes([i]) for i in range(256)] + [None], EOS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Models this small lose more to threads than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class ByteTokenizer:
+    """A token for each byte, so that ids can be read off the text."""
+
+    eos_token_id = EOS
+
+    def __init__(self, prefix=""):
+        self.prefix = prefix
+
+    def __call__(self, text, add_special_tokens):
+        assert not add_special_tokens
+        return type("Encoding", (), {"input_ids": list((self.prefix + text).encode())})
+
+
+def tiny(seed=0, **changes):
+    return tiny_gpt2(**{"layers": 1, "width": 32, "vocab_size": 257, "context": 64, "eos": EOS, "seed": seed} | changes)
+
+
+@pytest.fixture(scope="module")
+def con():
+    return fm.Constraint.from_choices(["yes", "no", "never"], BYTES)
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return [encode(f"{i}", text, reply, ByteTokenizer(), BYTES) for i, (text, reply) in enumerate(
+        [("ab", "no"), ("a longer one", "yes"), ("", "never"), ("ok?", "no")]
+    )]  # fmt: skip
+
+
+# --- examples and batches ------------------------------------------------------------------------------------------
+
+
+def test_alignment_by_hand(con, examples):
+    batch = collate(examples[:2], con)
+    first = examples[0]
+    assert first.tokens == [*b"ab", EOS, *b"no", EOS]
+    assert first.start == 3
+    # Logits 2, 3, 4 predict n, o and the end.
+    assert batch.predicts[0].nonzero().flatten().tolist() == [2, 3, 4]
+    assert batch.targets.tolist() == [*b"no", EOS, *b"yes", EOS]
+    allowed = con.allowed(batch.answer_states)
+    sets = [set(row.nonzero().flatten().tolist()) for row in allowed]
+    assert sets == [set(b"yn"), set(b"oe"), {EOS}, set(b"yn"), set(b"e"), set(b"s"), {EOS}]
+    assert (batch.states[0, :2] == fm.FREE).all()
+
+
+def test_tags_know_their_words(examples):
+    text = answer([("a", "X"), ('","pos":"NOUN"', "VERB")])
+    example = encode("e", "a", text, ByteTokenizer(), BYTES)
+    spelled = {
+        number: bytes(t for t, w in zip(example.tokens, example.word, strict=True) if w == number)
+        for number in set(example.word) - {NO_WORD}
+    }
+    assert spelled == {0: b"X", 1: b"VERB"}
+
+
+def test_a_space_of_the_tokenizer_is_taken_off():
+    assert encode_answer("no", ByteTokenizer(prefix=" "), BYTES) == list(b"no")
+    with pytest.raises(TrainingError, match="expected the same bytes"):
+        encode_answer("no", ByteTokenizer(prefix="_"), BYTES)
+
+
+def test_every_answer_of_the_schema_is_accepted():
+    con = fm.Constraint.from_schema(AnnotatedSentence, BYTES)
+    words = [('"', "PUNCT"), ("\\", "SYM"), ("naïve", "ADJ"), ("東京", "PROPN"), ("🫖", "SYM"), ("", "X"), ("a b", "X")]
+    replies = [answer(words), answer([]), teacher.sloppy_answer(words * 9, random.Random(0))]
+    checked = con.check([[*encode_answer(reply, ByteTokenizer(), BYTES), EOS] for reply in replies])
+    assert list(checked.complete) == [True, True, False]
+    built = AnnotatedSentence(tokens=[AnnotatedToken(text=form, pos=tag) for form, tag in words])
+    assert AnnotatedSentence.model_validate_json(replies[0]) == built
+
+
+def test_batches_visit_everything_and_keep_to_their_size(examples):
+    many = [Example(str(i), [0] * n, 1, [NO_WORD] * n) for i, n in enumerate([5, 9, 30, 7, 12, 8, 40, 6])]
+    groups = groups_by_length(many, 32, random.Random(0))
+    assert sorted(e.name for group in groups for e in group) == [e.name for e in many]
+    for group in groups:
+        assert len(group) * max(len(e.tokens) for e in group) <= 32 or len(group) == 1
+    assert any(len(group) > 1 for group in groups)
+
+
+def test_batches_depend_on_the_seed_only(con, examples):
+    def first(seed):
+        batches = endless_batches(examples, con, 24, seed)
+        return [batch.tokens.tolist() for batch in itertools.islice(batches, 12)]
+
+    assert first(1) == first(1)
+    assert first(1) != first(2)
+
+
+def test_nothing_to_learn_from(con):
+    with pytest.raises(TrainingError, match="no answer position"):
+        collate([Example("e", [97, EOS], 2, [NO_WORD] * 2)], con)
+    with pytest.raises(TrainingError, match="no examples"):
+        next(endless_batches([], con, 32, 0))
+
+
+# --- losses --------------------------------------------------------------------------------------------------------
+
+
+def losses_and_gradient(model, loss_of, batches):
+    """[N] losses over all batches, and the gradient of their sum over N."""
+    model.zero_grad()
+    parts = [loss_of(batch) for batch in batches]
+    losses = torch.cat(parts)
+    (losses.sum() / len(losses)).backward()
+    return losses.detach(), torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "plain", "penalty"])
+def test_neither_padding_nor_splitting_changes_the_loss(kind, con, examples):
+    student, master = tiny(seed=1).eval(), tiny(seed=2).eval()
+    loss_of = {
+        "cross-entropy": lambda batch: cross_entropy(student, batch),
+        "plain": lambda batch: distillation(student, master, batch, con, 0.0),
+        "penalty": lambda batch: distillation(student, master, batch, con, 10.0),
+    }[kind]
+    whole = collate(examples, con)
+    losses, gradient = losses_and_gradient(student, loss_of, [whole])
+    assert len(losses) == sum(len(example.answer) for example in examples)
+
+    padding = torch.arange(whole.tokens.shape[1]) >= torch.tensor([[len(e.tokens)] for e in examples])
+    assert padding.any()
+    repadded = dataclasses.replace(whole, tokens=whole.tokens.masked_fill(padding, 65))
+    split = [collate(examples[:1], con), collate(examples[1:], con)]
+    for batches in ([repadded], split):
+        same_losses, same_gradient = losses_and_gradient(student, loss_of, batches)
+        torch.testing.assert_close(same_losses, losses)
+        torch.testing.assert_close(same_gradient, gradient)
+
+
+def test_cross_entropy_by_hand(con, examples):
+    model = tiny().eval()
+    example = examples[1]
+    log_probs = model(torch.tensor([example.tokens])).logits.log_softmax(-1)[0]
+    by_hand = [-log_probs[t - 1, example.tokens[t]] for t in range(example.start, len(example.tokens))]
+    torch.testing.assert_close(cross_entropy(model, collate([examples[0], example], con))[-4:], torch.stack(by_hand))
+
+
+def test_a_student_of_its_teacher_has_nothing_to_learn_but_the_format(con, examples):
+    model = tiny().eval()
+    batch = collate(examples, con)
+    torch.testing.assert_close(distillation(model, model, batch, con, 0.0), torch.zeros(len(batch.targets)))
+    assert (distillation(model, model, batch, con, 10.0) > 0.1).all()
+
+
+# --- the loop and the scores ---------------------------------------------------------------------------------------
+
+
+def test_the_loop_learns(con, examples):
+    model = tiny(seed=3)
+    history = train(
+        model, endless_batches(examples, con, 64, 0), lambda batch: cross_entropy(model, batch),
+        dict,
+        steps=30, learning_rate=1e-2, title="test",
+    )  # fmt: skip
+    assert [history[0]["step"], history[-1]["step"]] == [1, 30]
+    assert history[-1]["training_loss"] < history[0]["training_loss"] / 2
+
+
+def test_score_of_certain_models():
+    """Against a stub that always knows the next token, and one that always says the end."""
+    con = fm.Constraint.from_schema(AnnotatedSentence, BYTES)
+    example = encode("e", "tea", answer([("tea", "NOUN"), ("!", "PUNCT")]), ByteTokenizer(), BYTES)
+
+    class Fixed:
+        device = "cpu"
+
+        def __init__(self, sees):
+            self.sees = sees
+
+        def eval(self):
+            return self
+
+        def __call__(self, input_ids, use_cache):
+            logits = 50.0 * torch.nn.functional.one_hot(self.sees(input_ids), 257)
+            return type("Output", (), {"logits": logits})
+
+    right = score(Fixed(lambda ids: ids.roll(-1, dims=1)), [example], con)
+    assert right == pytest.approx({"loss": 0, "invalid_mass": 0, "tag_accuracy": 1})
+    silent = score(Fixed(lambda ids: torch.full_like(ids, EOS)), [example], con)
+    # The end is disallowed everywhere but at the end.
+    assert silent["invalid_mass"] == pytest.approx(1 - 1 / len(example.answer))
+    assert silent["tag_accuracy"] == 0
+
+
+def test_nan_stops_the_loop(con, examples):
+    model = tiny()
+    with pytest.raises(DivergenceError, match="nan at step 1"):
+        train(
+            model, endless_batches(examples, con, 64, 0), lambda batch: cross_entropy(model, batch) * float("nan"),
+            dict, steps=3, learning_rate=1e-3, title="test",
+        )  # fmt: skip
+
+
+def test_models_that_do_not_fit_together():
+    assert check_fits("student", fitting := tiny(), 257, 64) is fitting
+    with pytest.raises(TrainingError, match="the student's logits are 258 wide and the run's 257"):
+        check_fits("student", tiny(vocab_size=258), 257, 64)
+    with pytest.raises(TrainingError, match="the teacher reads 32 tokens"):
+        check_fits("teacher", tiny(context=32), 257, 64)
+    with pytest.raises(TrainingError, match="no causal language model"):
+        load_model("/nowhere/at/all")
+    with pytest.raises(TrainingError, match="no tokenizer"):
+        load_tokenizer("/nowhere/at/all")
+
+
+def test_verdicts(con):
+    answers = [[*b"no", EOS, EOS], [*b"neve"], [*b"not", EOS], [*b"y", EOS]]
+    assert sampling.judge(answers, con) == ["valid", "cut off", "invalid", "invalid"]
+
+
+# --- the programs --------------------------------------------------------------------------------------------------
+
+FEW = {"teacher_steps": 2, "student_steps": 2, "finetune_steps": 2, "samples": 3}
+
+
+@pytest.fixture(scope="module")
+def treebank(tmp_path_factory):
+    """Twelve documents of three sentences."""
+    lines = []
+    for who in ("Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal", "Ida", "Jo", "Kit", "Lou"):
+        lines.append(f"# newdoc id = {who}")
+        for verb, adjectives in (("pours", []), ("drinks", []), ("spills", [("hot", "ADJ")])):
+            words = [(who, "PROPN"), (verb, "VERB"), *adjectives, ("tea", "NOUN"), (".", "PUNCT")]
+            lines.append(f"# sent_id = {who}-{verb}\n# text = {' '.join(form for form, _ in words)}")
+            lines += [f"{i}\t{form}\t_\t{tag}" + "\t_" * 6 for i, (form, tag) in enumerate(words, start=1)]
+            lines.append("")
+    path = tmp_path_factory.mktemp("treebank") / "tea.conllu"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def finished(treebank, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "demo"
+    demo(out=out, treebank=[treebank], **FEW)
+    return out
+
+
+def test_the_demo_writes_everything(finished):
+    names = ["teacher", "student-plain", "student", "finetuned"]
+    numbers = json.loads((finished / "numbers.json").read_text(encoding="utf-8"))
+    assert list(numbers["models"]) == names
+    assert numbers["data"]["accepted"] == numbers["data"]["sentences"] == 36
+    for model in numbers["models"].values():
+        assert set(model["scores"]) == {"loss", "invalid_mass", "tag_accuracy"}
+        assert np.isfinite(list(model["scores"].values())).all()
+        for shares in model["samples"].values():
+            assert sum(shares.values()) == pytest.approx(1)
+        assert model["samples"]["constrained"]["invalid"] == 0
+    for name in names:
+        assert len(json.loads((finished / f"samples-{name}.json").read_text(encoding="utf-8"))) == 2 * FEW["samples"]
+        assert AutoModelForCausalLM.from_pretrained(finished / name).config.vocab_size == numbers["data"]["vocabulary"]
+        assert AutoTokenizer.from_pretrained(finished / name).eos_token == "<|endoftext|>"
+    assert "distilled, plain" in (finished / "table.md").read_text(encoding="utf-8")
+    assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_demo_takes_models_by_name(finished, treebank, tmp_path):
+    demo(
+        out=tmp_path, treebank=[treebank], teacher=str(finished / "teacher"), student=str(finished / "student"),
+        penalty=float("inf"), **FEW,
+    )  # fmt: skip
+    numbers = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))
+    assert numbers["models"]["teacher"]["history"] == []
+    assert numbers["models"]["student"]["penalty"] == "inf"
+    assert np.isfinite(numbers["models"]["student"]["scores"]["loss"])
+
+
+def test_the_stages_one_by_one(treebank, tmp_path):
+    prepare.main(out=tmp_path, treebank=[treebank], heldout=[treebank])
+    teacher.main(tmp_path, steps=2)
+    distil.main(tmp_path, steps=2)
+    finetune.main(tmp_path, steps=2)
+    evaluate.main(tmp_path, name=["finetuned"], samples=2)
+    models = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))["models"]
+    assert [name for name, model in models.items() if "scores" in model] == ["finetuned"]
+    assert (tmp_path / "table.md").exists()
+
+
+def test_too_long_is_counted_and_said(treebank, tmp_path, capsys):
+    with pytest.raises(TrainingError, match="one side of the split is empty"):
+        prepare.prepare(tmp_path, treebank=[treebank], max_length=8)
+    run = prepare.prepare(tmp_path, treebank=[treebank], heldout=[treebank])
+    limit = max(len(example.tokens) for example in run.train) - 1
+    run = prepare.prepare(tmp_path, treebank=[treebank], heldout=[treebank], max_length=limit)
+    left_out = run.numbers()["data"]["too_long"]
+    assert 0 < left_out < 72
+    assert left_out == 72 - len(run.train) - len(run.heldout)
+    assert len(run.sentences) == len(run.train)
+    assert f"{left_out} longer than {limit} tokens, left out" in capsys.readouterr().out
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(TrainingError, match="begin one with"):
+        open_run(tmp_path)

@@ -1,0 +1,27 @@
+"""What the training programs raise on purpose, beside fastmask's own errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastmask.errors import FastmaskError
+
+
+class TreebankError(FastmaskError, ValueError):
+    """A CoNLL-U file that cannot be read, or a treebank that cannot be split; names file and line."""
+
+
+class TrainingError(FastmaskError, ValueError):
+    """Settings, models or data that do not fit together, found before hours are spent."""
+
+
+class DivergenceError(FastmaskError, ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+@contextmanager
+def loading(what: str, name: str) -> Iterator[None]:
+    """A wrong name, a wrong path and a missing network all come out of transformers as OSError or ValueError."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"no {what} can be loaded from {name!r}: {error}") from error

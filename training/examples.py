@@ -1,0 +1,141 @@
+"""Sentences → token ids with an exact boundary → padded batches with a state at every position.
+
+An example reads `sentence <eos> {"tokens":[…]} <eos>`. Prompt and answer are tokenised apart and joined, so
+no token straddles the boundary. `states[b, t]` goes with `logits[b, t]`, the prediction of token t+1; the
+loss therefore lives at t = start-1 … length-2, and nowhere else.
+"""
+
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.errors import TrainingError
+
+NO_WORD = -1
+TAG = re.compile(rb'"pos":"([A-Z]+)"')  # a quote inside a word is escaped, so this finds tags and nothing else
+
+
+@dataclass(frozen=True)
+class Example:
+    name: str
+    tokens: list[int]  # [T] prompt, EOS, answer, EOS
+    start: int  # index of the first answer token
+    word: list[int]  # [T] the word to whose tag a token belongs, or NO_WORD
+
+    @property
+    def prompt(self) -> list[int]:
+        return self.tokens[: self.start]
+
+    @property
+    def answer(self) -> list[int]:
+        return self.tokens[self.start :]
+
+
+def encode(name: str, text: str, answer: str, tokenizer, vocab) -> Example:
+    eos = tokenizer.eos_token_id
+    prompt = [*tokenizer(text, add_special_tokens=False).input_ids, eos]
+    ids = encode_answer(answer, tokenizer, vocab)
+    word = [NO_WORD] * len(prompt) + words_of_tags(answer, ids, vocab) + [NO_WORD]
+    return Example(name, [*prompt, *ids, eos], len(prompt), word)
+
+
+def encode_answer(answer: str, tokenizer, vocab) -> list[int]:
+    """The answer's ids, whose bytes are the answer's bytes and nothing more.
+
+    SentencePiece tokenizers put a space before a text of its own (`▁{`); the answer has none, so it is taken off.
+    """
+    ids = list(tokenizer(answer, add_special_tokens=False).input_ids)
+    if spelling(ids, vocab) == b" " + answer.encode():
+        rest = vocab.tokens[ids[0]][1:]
+        ids[:1] = [i for i, token in enumerate(vocab.tokens) if rest and token == rest][:1]
+    spelled = spelling(ids, vocab)
+    if spelled != answer.encode():
+        raise TrainingError(f"the tokenizer spells {answer[:60]!r}… as {spelled[:60]!r}…; expected the same bytes")
+    return ids
+
+
+def spelling(ids: list[int], vocab) -> bytes:
+    return b"".join(vocab.tokens[i] or b"" for i in ids)  # None: a special token, which is no text
+
+
+def words_of_tags(answer: str, ids: list[int], vocab) -> list[int]:
+    """For each token of the answer: the number of the word whose tag it spells, wholly or in part, or NO_WORD."""
+    word_at = [NO_WORD] * len(answer.encode())
+    for number, match in enumerate(TAG.finditer(answer.encode())):
+        word_at[match.start(1) : match.end(1)] = [number] * len(match[1])
+    word, end = [], 0
+    for i in ids:
+        begin, end = end, end + len(spelling([i], vocab))
+        word.append(max(word_at[begin:end], default=NO_WORD))
+    return word
+
+
+@dataclass(frozen=True)
+class Batch:
+    tokens: Tensor  # int64 [B,T], padded on the right
+    states: Tensor  # int32 [B,T]
+    predicts: Tensor  # bool [B,T]: the logits here predict a token of the answer; True at N positions
+    word: Tensor  # int64 [B,T]: as in Example, with numbers that are unique in the batch
+
+    @property
+    def answer_states(self) -> Tensor:  # [N], for the N rows of logits[predicts]
+        return self.states[self.predicts]
+
+    @property
+    def targets(self) -> Tensor:  # [N]
+        return self.tokens.roll(-1, dims=1)[self.predicts]
+
+    @property
+    def target_words(self) -> Tensor:  # [N]
+        return self.word.roll(-1, dims=1)[self.predicts]
+
+
+def collate(examples: list[Example], con, device="cpu") -> Batch:
+    """Examples → one padded batch, its states from a single walk."""
+    lengths = torch.tensor([len(e.tokens) for e in examples])  # [B]
+    starts = torch.tensor([e.start for e in examples])  # [B]
+    tokens = torch.zeros(len(examples), int(lengths.max()), dtype=torch.long)  # any id will do: padding is never read
+    word = torch.full_like(tokens, NO_WORD)
+    for b, example in enumerate(examples):
+        tokens[b, : lengths[b]] = torch.tensor(example.tokens)
+        word[b, : lengths[b]] = torch.tensor(example.word)
+        word[b, word[b] != NO_WORD] += b * tokens.shape[1]
+    time = torch.arange(tokens.shape[1])  # [T]
+    predicts = (time >= starts[:, None] - 1) & (time <= lengths[:, None] - 2)
+    if not predicts.any():
+        raise TrainingError(f"a batch of {len(examples)} example(s) has no answer position: nothing to learn from")
+    states = con.walk(tokens, start=starts, lengths=lengths)
+    return Batch(*(x.to(device) for x in (tokens, states, predicts, word)))
+
+
+def groups_by_length(examples: list[Example], tokens_per_batch: int, rng=None) -> list[list[Example]]:
+    """Neighbours in length together, as many as fit into `tokens_per_batch` with their padding, at least one.
+
+    With `rng` the lengths are jittered by a tenth, so that an example does not meet the same company every time.
+    """
+    jitter = (lambda: rng.uniform(0.95, 1.05)) if rng else (lambda: 1.0)
+    groups: list[list[Example]] = []
+    longest = 0
+    for example in sorted(examples, key=lambda e: len(e.tokens) * jitter()):
+        longest = max(longest, len(example.tokens))
+        if not groups or longest * (len(groups[-1]) + 1) > tokens_per_batch:
+            groups.append([])
+            longest = len(example.tokens)
+        groups[-1].append(example)
+    return groups
+
+
+def endless_batches(examples: list[Example], con, tokens_per_batch: int, seed: int, device="cpu") -> Iterator[Batch]:
+    """Pass after pass, each visiting every example once, in an order that only the seed decides."""
+    if not examples:
+        raise TrainingError("no examples to train on")
+    rng = random.Random(seed)
+    while True:
+        groups = groups_by_length(examples, tokens_per_batch, rng)
+        rng.shuffle(groups)
+        for group in groups:
+            yield collate(group, con, device)

@@ -1,0 +1,34 @@
+"""How a stage becomes a program: its parameters are the options, its docstring is the help."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastmask.errors import FastmaskError
+
+# The options that several stages share.
+RunFolder = Annotated[Path, typer.Argument(help="a folder begun by training.prepare", metavar="RUN")]
+Treebank = Annotated[
+    list[str] | None, typer.Option(help="a CoNLL-U file; several may be given; default: the project's own")
+]
+Heldout = Annotated[
+    list[str] | None, typer.Option(help="a CoNLL-U file to hold out; default: whole documents of the treebank")
+]
+Tokenizer = Annotated[str | None, typer.Option(help="by name or path; default: the teacher's, or trained on the text")]
+MaxLength = Annotated[int, typer.Option(min=1, help="in tokens; longer examples are counted and left out")]
+Steps = Annotated[int, typer.Option(min=1, help="training steps")]
+Penalty = Annotated[float, typer.Option(min=0, help="off the teacher's disallowed logits; 0 is plain, inf is allowed")]
+Samples = Annotated[int, typer.Option(min=1, help="sampled answers for each model, free and constrained")]
+Seed = Annotated[int, typer.Option(help="decides split, weights, batches and samples")]
+
+
+def program(stage: Callable) -> None:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(stage)
+    try:
+        app()
+    except FastmaskError as error:  # its message says what to do; a traceback would only hide it
+        sys.exit(f"error: {error}")
