@@ -52,17 +52,15 @@ def bpe() -> vocabularies.Sample:
     return vocabularies.trained_bpe()
 
 
-@pytest.fixture(scope="session", params=vocabularies.REAL_TOKENIZERS)
-def real(request: pytest.FixtureRequest) -> vocabularies.Sample:
-    return vocabularies.real(request.param)
-
-
-@pytest.fixture(scope="session", params=["synthetic", "bpe", *vocabularies.REAL_TOKENIZERS])
-def sample(request: pytest.FixtureRequest) -> vocabularies.Sample:
-    """Every vocabulary in turn."""
+def by_name(request: pytest.FixtureRequest) -> vocabularies.Sample:
     if request.param in vocabularies.REAL_TOKENIZERS:
         return vocabularies.real(request.param)
     return request.getfixturevalue(request.param)
+
+
+# Every vocabulary in turn, and each that has a tokenizer.
+sample = pytest.fixture(by_name, scope="session", params=["synthetic", "bpe", *vocabularies.REAL_TOKENIZERS], name="sample")
+tokenized = pytest.fixture(by_name, scope="session", params=["bpe", *vocabularies.REAL_TOKENIZERS], name="tokenized")
 
 
 @pytest.fixture

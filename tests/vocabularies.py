@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,6 +60,7 @@ def trained_bpe() -> Sample:
     return _byte_level_sample(wrapped)
 
 
+@cache
 def real(name: str) -> Sample:
     """One of the shared tokenizers; the test is skipped where it is absent."""
     folder = SHARED / "tokenizers" / name

@@ -46,12 +46,16 @@ def mask_texts(
         packed: bits as from :meth:`Constraint.bitmask`; ``False``: booleans, eight times larger.
 
     Raises:
-        InputTypeError: ``texts`` is a single string.
+        InputTypeError: ``texts`` is a single string, or holds something else.
         TokenRangeError: the tokenizer gives ids beyond the constraint's vocabulary.
     """
     if isinstance(texts, str):
         raise InputTypeError("texts must be a list of strings, got one string")
-    ids = tokenizer(list(texts))["input_ids"]
+    listed = list(texts)
+    wrong = [text for text in listed if not isinstance(text, str)]
+    if wrong:
+        raise InputTypeError(f"texts must be a list of strings, got {wrong[0]!r} among them")
+    ids = tokenizer(listed)["input_ids"] if listed else []
     lengths = np.array([len(row) for row in ids], dtype=np.int64)
     states = con.walk(ids, start=start)
     padded = np.full(states.shape, con.vocabulary.eos_token_ids[0], dtype=np.int64)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastmask.constraint import Constraint
-from fastmask.errors import InputError, InputTypeError
+from fastmask.errors import InputError, InputTypeError, TokenRangeError
 
 __all__ = ["constrained_kl", "constrained_log_probs", "invalid_mass", "mask_logits", "penalize"]
 
@@ -29,7 +29,8 @@ def mask_logits(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
     Raises:
         InputError: ``logits`` are narrower than the vocabulary, or ``states`` has not one id a row.
     """
-    return logits.masked_fill(~_allowed(logits, states, con), -math.inf)
+    allowed = _allowed(logits, states, con)
+    return logits.masked_fill(~allowed, -math.inf)
 
 
 def penalize(logits: Tensor, states: Tensor, con: Constraint, penalty: float | Tensor = 10.0) -> Tensor:
@@ -39,7 +40,7 @@ def penalize(logits: Tensor, states: Tensor, con: Constraint, penalty: float | T
         penalty: nats, ≥ 0, ``inf`` included; or a tensor [...] with one for each row.
 
     Raises:
-        InputError: as for :func:`mask_logits`, or a negative penalty.
+        InputError: as for :func:`mask_logits`, or a penalty that is negative or NaN.
     """
     return _penalized(logits, _allowed(logits, states, con), penalty)
 
@@ -49,7 +50,7 @@ def invalid_mass(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
 
     A difference of log-sum-exps, because ``1 - p(A)`` loses every mass below 1e-7 to rounding.
     """
-    scores = logits.float()
+    scores = _scores(logits)
     disallowed = scores.masked_fill(_allowed(logits, states, con), -math.inf)
     return (disallowed.logsumexp(-1) - scores.logsumexp(-1)).exp()
 
@@ -58,8 +59,16 @@ def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: 
     """Log-probability of ``targets`` [...] under the distribution restricted to allowed tokens, float32 [...].
 
     ``-inf`` for a target that is not allowed.
+
+    Raises:
+        TokenRangeError: a target beyond the logits; leave out positions that do not count (-100) beforehand.
     """
-    log_probs = mask_logits(logits.float(), states, con).log_softmax(-1)
+    log_probs = mask_logits(_scores(logits), states, con).log_softmax(-1)
+    if targets.shape != states.shape:
+        raise InputError(f"targets need one id for each state {tuple(states.shape)}, got {tuple(targets.shape)}")
+    outside = targets[(targets < 0) | (targets >= logits.shape[-1])]
+    if outside.numel():
+        raise TokenRangeError(f"target {outside[0].item()} lies outside 0 … {logits.shape[-1] - 1}, the logits' width")
     return log_probs.gather(-1, targets.long().unsqueeze(-1)).squeeze(-1)
 
 
@@ -99,8 +108,8 @@ def constrained_kl(
             " more than their width"
         )
     width = max(student_logits.shape[-1], teacher_logits.shape[-1])
-    student = _widened(student_logits.float(), width)
-    teacher = _widened(teacher_logits.detach().float(), width)
+    student = _widened(_scores(student_logits), width)
+    teacher = _widened(_scores(teacher_logits).detach(), width)
     if mask_on != "none":
         allowed = _allowed(student, states, con)
         teacher = _penalized(teacher, allowed, penalty) if mask_on in ("teacher", "both") else teacher
@@ -118,8 +127,10 @@ def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 def _penalized(logits: Tensor, allowed: Tensor, penalty: float | Tensor) -> Tensor:
     if isinstance(penalty, Tensor):
-        if (penalty < 0).any():
-            raise InputError("a penalty must not be negative")
+        if penalty.shape != logits.shape[:-1]:
+            raise InputError(f"penalties need the rows' shape {tuple(logits.shape[:-1])}, got {tuple(penalty.shape)}")
+        if not (penalty >= 0).all():
+            raise InputError("penalties must not be negative, nor NaN")
         return torch.where(allowed, logits, logits - penalty.to(logits.dtype).unsqueeze(-1))
     if not penalty >= 0:
         raise InputError(f"a penalty must not be negative, got {penalty}")
@@ -128,6 +139,7 @@ def _penalized(logits: Tensor, allowed: Tensor, penalty: float | Tensor) -> Tens
 
 def _allowed(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
     """bool like ``logits``: True = allowed."""
+    _require_logits(logits)
     if not isinstance(states, Tensor):
         raise InputTypeError(f"states must be a tensor, got {type(states).__name__}")
     if states.shape != logits.shape[:-1]:
@@ -142,6 +154,16 @@ def _allowed(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
         )
     allowed: Tensor = con.allowed(states).to(logits.device)
     return F.pad(allowed, (0, beyond)) if beyond else allowed
+
+
+def _require_logits(logits: Tensor) -> None:
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        raise InputTypeError(f"logits must be a tensor of floats, got {getattr(logits, 'dtype', '')} {type(logits).__name__}")
+
+
+def _scores(logits: Tensor) -> Tensor:
+    _require_logits(logits)
+    return logits.float()
 
 
 def _widened(logits: Tensor, width: int) -> Tensor:
