@@ -59,7 +59,9 @@ def by_name(request: pytest.FixtureRequest) -> vocabularies.Sample:
 
 
 # Every vocabulary in turn, and each that has a tokenizer.
-sample = pytest.fixture(by_name, scope="session", params=["synthetic", "bpe", *vocabularies.REAL_TOKENIZERS], name="sample")
+sample = pytest.fixture(
+    by_name, scope="session", params=["synthetic", "bpe", *vocabularies.REAL_TOKENIZERS], name="sample"
+)
 tokenized = pytest.fixture(by_name, scope="session", params=["bpe", *vocabularies.REAL_TOKENIZERS], name="tokenized")
 
 

@@ -290,3 +290,12 @@ def _text():
     import json
 
     return json.dumps(SCHEMAS["article"])
+
+
+def test_a_schema_that_would_fill_the_memory_is_refused_before_it_does():
+    """Seven objects in one another, each with forty optional properties: 40⁷ copies of the innermost pattern."""
+    schema: dict = {"type": "string"}
+    for _ in range(7):
+        schema = {"type": "object", "properties": {**{f"p{i}": {"type": "string"} for i in range(39)}, "inner": schema}}
+    with pytest.raises(fm.CompileLimitError, match="max_bytes"):
+        fm.Constraint.from_schema(schema, V)

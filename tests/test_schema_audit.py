@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 from fastmask.errors import SchemaError
-from fastmask.schema_audit import ASSERTIONS, DECIDERS, Finding, audit
+from fastmask.schema.audit import Finding, audit
+from fastmask.schema.rules import ASSERTIONS, DECIDERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
