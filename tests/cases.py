@@ -5,7 +5,25 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-UPOS = ["ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"]
+UPOS = [
+    "ADJ",
+    "ADP",
+    "ADV",
+    "AUX",
+    "CCONJ",
+    "DET",
+    "INTJ",
+    "NOUN",
+    "NUM",
+    "PART",
+    "PRON",
+    "PROPN",
+    "PUNCT",
+    "SCONJ",
+    "SYM",
+    "VERB",
+    "X",
+]
 
 
 def _annotated_sentence(pos: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +122,15 @@ READ_AS_FIRST_CHOICE_BY_OUTLINES = [
 
 SENTENCES = [
     [("Get", "VERB"), ("well", "ADV"), ("soon", "ADV"), ("!", "PUNCT")],
-    [("She", "PRON"), ("bought", "VERB"), ("3.50", "NUM"), ("€", "SYM"), ("of", "ADP"), ("tea", "NOUN"), (".", "PUNCT")],
+    [
+        ("She", "PRON"),
+        ("bought", "VERB"),
+        ("3.50", "NUM"),
+        ("€", "SYM"),
+        ("of", "ADP"),
+        ("tea", "NOUN"),
+        (".", "PUNCT"),
+    ],
     [("naïve", "ADJ"), ("Grüße", "NOUN"), ("from", "ADP"), ("日本", "PROPN"), ("🙂", "SYM")],
 ]
 
@@ -118,6 +144,6 @@ TEXTS = [
     *map(answer, SENTENCES),
     "yes no maybe Monday Wednesday the quick brown fox jumps over the lazy dog",
     "2024-02-29 23:59 192.168.0.1 255.255.255.255 -12.5e+10 #ff00AA 0123,456,789;",
-    "someone.else@example.org https://example.com/path <b>bold</b> {\n\t\"a\\n\": [true, False, NULL]\r\n}",
+    'someone.else@example.org https://example.com/path <b>bold</b> {\n\t"a\\n": [true, False, NULL]\r\n}',
     "Grüße naïve 日本語 🙂😀🙏 αβγω! àÿéè ٠١٢٩ Ǆ e\u0301 Nxd4+ O-O-O e8=Q abababb1 well-being",
 ]

@@ -65,7 +65,9 @@ def outlines_vocabulary(tokens: Iterable[bytes | None], eos: int) -> Any:
 NAMED = {oracle.FREE: fm.FREE, oracle.DONE: fm.DONE, oracle.DEAD: fm.DEAD}
 
 
-def agree_on_rows(con: fm.Constraint, walker: oracle.Walker, rows: Any, starts: Iterable[int | None], states: Any) -> None:
+def agree_on_rows(
+    con: fm.Constraint, walker: oracle.Walker, rows: Any, starts: Iterable[int | None], states: Any
+) -> None:
     """Are these the states of the rows? Named states by name; the others by their masks and by being one for one."""
     partner: dict[Any, int] = {walker.initial: con.initial_state, **NAMED}
     width = max(map(len, rows), default=0)

@@ -11,7 +11,9 @@ import fastmask as fm
 from tests import vocabularies
 
 # Nothing is timed, and every run draws the same examples; a long run draws its own.
-settings.register_profile("short", deadline=None, derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck))
+settings.register_profile(
+    "short", deadline=None, derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck)
+)
 settings.register_profile("long", deadline=None, max_examples=3_000, suppress_health_check=list(HealthCheck))
 
 BITS = pytest.StashKey[Counter]()
@@ -57,7 +59,9 @@ def by_name(request: pytest.FixtureRequest) -> vocabularies.Sample:
 
 
 # Every vocabulary in turn, and each that has a tokenizer.
-sample = pytest.fixture(by_name, scope="session", params=["synthetic", "bpe", *vocabularies.REAL_TOKENIZERS], name="sample")
+sample = pytest.fixture(
+    by_name, scope="session", params=["synthetic", "bpe", *vocabularies.REAL_TOKENIZERS], name="sample"
+)
 tokenized = pytest.fixture(by_name, scope="session", params=["bpe", *vocabularies.REAL_TOKENIZERS], name="tokenized")
 
 

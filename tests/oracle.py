@@ -272,7 +272,9 @@ class Walker:
             elif position == start - 1:
                 states.append(self.initial)
             else:
-                states.append(self.advance(states[-1] if position > 0 and position != start else self.initial, token_id))
+                states.append(
+                    self.advance(states[-1] if position > 0 and position != start else self.initial, token_id)
+                )
         return states
 
 

@@ -46,7 +46,9 @@ def test_same_bits_as_a_guide_stepped_by_hand(tokenized, schema, compared):
 
     words = (width + 31) // 32
     assert found.masks.shape == (*found.input_ids.shape, words)
-    for text, ids, length, masks in zip(texts(tokenizer.eos_token), found.input_ids, found.lengths, found.masks, strict=True):
+    for text, ids, length, masks in zip(
+        texts(tokenizer.eos_token), found.input_ids, found.lengths, found.masks, strict=True
+    ):
         row = ids[:length].tolist()
         assert row == tokenizer(text)["input_ids"]
         assert (ids[length:] == eos).all()
@@ -56,12 +58,17 @@ def test_same_bits_as_a_guide_stepped_by_hand(tokenized, schema, compared):
         np.testing.assert_array_equal(masks[text_positions], expected[text_positions])
         np.testing.assert_array_equal(np.bitwise_count(masks[: start - 1].view(np.uint32)).sum(axis=1), width)
         compared["Guide"] += masks[text_positions].size * 32
-    assert con.check(found.input_ids, start=fm.after(eos), lengths=found.lengths).complete.tolist() == [True] * 4 + [False] * 2
+    assert (
+        con.check(found.input_ids, start=fm.after(eos), lengths=found.lengths).complete.tolist()
+        == [True] * 4 + [False] * 2
+    )
 
 
 def test_booleans_are_the_same_masks(bpe):
     con = fm.Constraint.from_schema(SCHEMAS["article"], bpe.vocabulary)
-    packed, flags = (mask_texts(texts("<|endoftext|>"), bpe.tokenizer, con, fm.after(bpe.eos), packed=p) for p in (True, False))
+    packed, flags = (
+        mask_texts(texts("<|endoftext|>"), bpe.tokenizer, con, fm.after(bpe.eos), packed=p) for p in (True, False)
+    )
     np.testing.assert_array_equal(flags.masks, con.allowed(packed.states))
     np.testing.assert_array_equal(flags.states, packed.states)
 
@@ -76,7 +83,7 @@ def test_bad_texts_are_refused(bpe):
     con = fm.Constraint.from_regex("a", bpe.vocabulary)
     with pytest.raises(fm.InputTypeError, match="list of strings, got one string"):
         mask_texts("one text", bpe.tokenizer, con, 0)
-    with pytest.raises(fm.InputTypeError, match="list of strings.*3"):
+    with pytest.raises(fm.InputTypeError, match=r"list of strings.*3"):
         mask_texts(["one", 3], bpe.tokenizer, con, 0)
     narrow = fm.Constraint.from_regex("a", fm.Vocabulary([b"a"], 1))
     with pytest.raises(fm.TokenRangeError, match="row 0"):

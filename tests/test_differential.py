@@ -14,7 +14,9 @@ from tests.vocabularies import SHARED
 
 Index = pytest.importorskip("outlines_core").Index
 json_schema = pytest.importorskip("outlines_core").json_schema
-SCHEMA_CASES = [Case(name, json_schema.build_regex_from_schema(json.dumps(schema), None)) for name, schema in SCHEMAS.items()]
+SCHEMA_CASES = [
+    Case(name, json_schema.build_regex_from_schema(json.dumps(schema), None)) for name, schema in SCHEMAS.items()
+]
 CASES = SCHEMA_CASES + REGEXES
 BITS_IN_EVERY_RUN = 10_000_000
 BITS_IN_LONG_RUN = 1_000_000_000
@@ -67,7 +69,9 @@ def test_same_bits_as_the_oracle(case, small, compared):
 
 @each(CASES)
 def test_both_builders_make_the_same_automaton(case, small):
-    ours, theirs = (fm.Constraint.from_regex(case.regex, small.vocabulary, **builder) for builder in ({}, {"builder": "outlines"}))
+    ours, theirs = (
+        fm.Constraint.from_regex(case.regex, small.vocabulary, **builder) for builder in ({}, {"builder": "outlines"})
+    )
     assert ours.fingerprint == theirs.fingerprint
 
 

@@ -28,7 +28,12 @@ TOKENS = 90
 
 def is_answer(text: str) -> bool:
     answer = json.loads(text)
-    return set(answer) == {"pos", "n"} and answer["pos"] in UPOS and len(answer["n"]) <= 3 and set(answer["n"]) <= {"a", "b"}
+    return (
+        set(answer) == {"pos", "n"}
+        and answer["pos"] in UPOS
+        and len(answer["n"]) <= 3
+        and set(answer["n"]) <= {"a", "b"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,14 @@ def model(bpe):
     """Untrained, wider than its tokenizer, and without an opinion: temperature 1 draws from all that is allowed."""
     torch.manual_seed(0)
     config = transformers.GPT2Config(
-        vocab_size=640, n_positions=256, n_embd=32, n_layer=1, n_head=2, bos_token_id=bpe.eos, eos_token_id=bpe.eos, pad_token_id=bpe.eos
+        vocab_size=640,
+        n_positions=256,
+        n_embd=32,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=bpe.eos,
+        eos_token_id=bpe.eos,
+        pad_token_id=bpe.eos,
     )
     return transformers.GPT2LMHeadModel(config).eval()
 
@@ -63,7 +75,9 @@ def assert_valid(sequences, prompt_length: int, con, bpe) -> int:
     """No token ever broke the constraint, and what is finished parses; returns how many are."""
     verdict = con.check(sequences[:, prompt_length:])
     assert (verdict.first_error == -1).all()
-    finished = [text for text, done in zip(answers_of(sequences, prompt_length, bpe), verdict.complete, strict=True) if done]
+    finished = [
+        text for text, done in zip(answers_of(sequences, prompt_length, bpe), verdict.complete, strict=True) if done
+    ]
     assert all(map(is_answer, finished))
     return len(finished)
 
@@ -195,7 +209,7 @@ def test_scores_wider_than_the_vocabulary(con, dtype):
 
 
 def test_logits_narrower_than_the_vocabulary_are_refused(con):
-    with pytest.raises(fm.InputError, match="600 wide.*640.*size=model.config.vocab_size"):
+    with pytest.raises(fm.InputError, match=r"600 wide.*640.*size=model\.config\.vocab_size"):
         ConstraintLogitsProcessor(con)(torch.tensor([[1]]), torch.zeros(1, 600))
 
 
@@ -205,7 +219,7 @@ def test_logits_narrower_than_the_vocabulary_are_refused(con):
         (("no constraint",), pytest.raises(fm.InputTypeError, match="Constraint")),
         ((None,), pytest.raises(fm.InputTypeError, match="Constraint, got NoneType")),
         ((-1,), pytest.raises(fm.InputError, match="-1")),
-        ((1.5,), pytest.raises(fm.InputTypeError, match="prompt_length.*1.5")),
+        ((1.5,), pytest.raises(fm.InputTypeError, match=r"prompt_length.*1\.5")),
         ((0,), nullcontext()),
     ],
 )
@@ -229,7 +243,9 @@ def test_in_a_pipeline(model, con, bpe, given, batch_size):
     processor = ConstraintLogitsProcessor(con)
     for seed in range(2):
         torch.manual_seed(seed)
-        outputs = pipeline(given, logits_processor=[processor], max_new_tokens=TOKENS, do_sample=True, return_full_text=False)
+        outputs = pipeline(
+            given, logits_processor=[processor], max_new_tokens=TOKENS, do_sample=True, return_full_text=False
+        )
         flat = [outputs[0]] if isinstance(given, str) else [output[0] for output in outputs]
         assert len(flat) == (1 if isinstance(given, str) else len(given))
         texts = [output["generated_text"] for output in flat]
@@ -241,6 +257,8 @@ def test_in_a_pipeline(model, con, bpe, given, batch_size):
 def test_the_article_s_schema(model, inputs, bpe):
     con = fm.Constraint.from_schema(SCHEMAS["upos"], fm.Vocabulary.from_tokenizer(bpe.tokenizer, size=640))
     torch.manual_seed(0)
-    sequences = model.generate(**inputs, do_sample=True, max_new_tokens=60, logits_processor=[ConstraintLogitsProcessor(con)])
+    sequences = model.generate(
+        **inputs, do_sample=True, max_new_tokens=60, logits_processor=[ConstraintLogitsProcessor(con)]
+    )
     generated = sequences[:, inputs["input_ids"].shape[1] :]
     assert (con.check(generated).first_error == -1).all()

@@ -48,7 +48,9 @@ def test_any_vocabulary_gives_the_oracle_s_masks(compared, case, vocabulary):
     tokens, eos, size = vocabulary
     con = fm.Constraint.from_regex(case.regex, fm.Vocabulary(tokens, eos, size))
     assert con.vocabulary.tokens == [None if i >= len(tokens) or i in eos else tokens[i] for i in range(size)]
-    compared["random vocabularies"] += same_on_all_states(con, oracle.Walker(oracle.Pattern(case.regex), tokens, eos, size))
+    compared["random vocabularies"] += same_on_all_states(
+        con, oracle.Walker(oracle.Pattern(case.regex), tokens, eos, size)
+    )
 
 
 @given(st.sampled_from(CASES), vocabularies(), st.data())

@@ -63,7 +63,9 @@ def test_the_divergence_is_its_definition(penalty, temperature, reverse, mask_on
 
 def test_no_penalty_is_plain_distillation():
     for mask_on in ("teacher", "student", "both", "none"):
-        close(fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, penalty=0.0, mask_on=mask_on), plain_kl(STUDENT, TEACHER))
+        close(
+            fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, penalty=0.0, mask_on=mask_on), plain_kl(STUDENT, TEACHER)
+        )
     close(fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, penalty=9.0, mask_on="none"), plain_kl(STUDENT, TEACHER))
 
 
@@ -96,7 +98,9 @@ def test_reverse_is_infinite_where_the_student_has_mass_outside():
 def test_a_shift_of_the_logits_changes_nothing(penalty, reverse):
     options = {"penalty": penalty, "reverse": reverse}
     moved = fmt.constrained_kl(STUDENT + 50, TEACHER - 30, STATES, CON, **options)
-    torch.testing.assert_close(moved, fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, **options), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        moved, fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, **options), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_no_divergence_from_oneself():
@@ -182,7 +186,10 @@ def test_penalize(dtype):
 def test_a_penalty_for_each_row_is_that_row_s_penalty():
     penalties = torch.linspace(0, 20, N)
     found = fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, penalty=penalties)
-    alone = [fmt.constrained_kl(STUDENT[i : i + 1], TEACHER[i : i + 1], STATES[i : i + 1], CON, penalty=float(penalties[i])) for i in range(N)]
+    alone = [
+        fmt.constrained_kl(STUDENT[i : i + 1], TEACHER[i : i + 1], STATES[i : i + 1], CON, penalty=float(penalties[i]))
+        for i in range(N)
+    ]
     torch.testing.assert_close(found, torch.cat(alone))
 
 
@@ -208,7 +215,11 @@ def test_constrained_log_probs():
         targets = (torch.arange(N) * 7 % V).to(dtype)
         found = fmt.constrained_log_probs(STUDENT, targets, STATES, CON)
         close(found, expected.gather(-1, targets.long()[:, None])[:, 0])
-    total = torch.stack([fmt.constrained_log_probs(STUDENT, torch.full((N,), t), STATES, CON) for t in range(V)]).exp().sum(0)
+    total = (
+        torch.stack([fmt.constrained_log_probs(STUDENT, torch.full((N,), t), STATES, CON) for t in range(V)])
+        .exp()
+        .sum(0)
+    )
     close(total, torch.ones(N))
 
 
@@ -225,22 +236,66 @@ def test_batches_of_any_shape():
 
 BAD = {
     "narrow logits": (fm.InputError, "40 wide.*50", lambda: fmt.mask_logits(logits(0, 40), STATES, CON)),
-    "states of another shape": (fm.InputError, rf"\({N}, 50\).*\({N},\).*\(2,\)", lambda: fmt.mask_logits(STUDENT, STATES[:2], CON)),
+    "states of another shape": (
+        fm.InputError,
+        rf"\({N}, 50\).*\({N},\).*\(2,\)",
+        lambda: fmt.mask_logits(STUDENT, STATES[:2], CON),
+    ),
     "states in numpy": (fm.InputTypeError, "states.*ndarray", lambda: fmt.mask_logits(STUDENT, STATES.numpy(), CON)),
     "states of floats": (fm.InputTypeError, "states.*float32", lambda: fmt.mask_logits(STUDENT, STATES.float(), CON)),
-    "states out of range": (fm.TokenRangeError, "state 99", lambda: fmt.invalid_mass(STUDENT, torch.full((N,), 99), CON)),
+    "states out of range": (
+        fm.TokenRangeError,
+        "state 99",
+        lambda: fmt.invalid_mass(STUDENT, torch.full((N,), 99), CON),
+    ),
     "negative penalty": (fm.InputError, "penalty.*-1", lambda: fmt.penalize(STUDENT, STATES, CON, penalty=-1.0)),
     "penalty NaN": (fm.InputError, "penalty.*nan", lambda: fmt.penalize(STUDENT, STATES, CON, penalty=math.nan)),
-    "negative penalties": (fm.InputError, "penalties", lambda: fmt.penalize(STUDENT, STATES, CON, penalty=-torch.ones(N))),
-    "penalties NaN": (fm.InputError, "penalties", lambda: fmt.penalize(STUDENT, STATES, CON, penalty=torch.full((N,), math.nan))),
-    "penalties of another shape": (fm.InputError, "penalties", lambda: fmt.penalize(STUDENT, STATES, CON, penalty=torch.ones(N + 1))),
-    "temperature zero": (fm.InputError, "temperature.*0", lambda: fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, temperature=0.0)),
-    "temperature NaN": (fm.InputError, "temperature.*nan", lambda: fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, temperature=math.nan)),
-    "unknown mask_on": (fm.InputError, "mask_on.*'all'", lambda: fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, mask_on="all")),
+    "negative penalties": (
+        fm.InputError,
+        "penalties",
+        lambda: fmt.penalize(STUDENT, STATES, CON, penalty=-torch.ones(N)),
+    ),
+    "penalties NaN": (
+        fm.InputError,
+        "penalties",
+        lambda: fmt.penalize(STUDENT, STATES, CON, penalty=torch.full((N,), math.nan)),
+    ),
+    "penalties of another shape": (
+        fm.InputError,
+        "penalties",
+        lambda: fmt.penalize(STUDENT, STATES, CON, penalty=torch.ones(N + 1)),
+    ),
+    "temperature zero": (
+        fm.InputError,
+        "temperature.*0",
+        lambda: fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, temperature=0.0),
+    ),
+    "temperature NaN": (
+        fm.InputError,
+        "temperature.*nan",
+        lambda: fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, temperature=math.nan),
+    ),
+    "unknown mask_on": (
+        fm.InputError,
+        "mask_on.*'all'",
+        lambda: fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, mask_on="all"),
+    ),
     "other batches": (fm.InputError, "student.*teacher", lambda: fmt.constrained_kl(STUDENT, TEACHER[:3], STATES, CON)),
-    "target beyond": (fm.TokenRangeError, "60", lambda: fmt.constrained_log_probs(STUDENT, torch.full((N,), 60), STATES, CON)),
-    "target ignored": (fm.TokenRangeError, "-100", lambda: fmt.constrained_log_probs(STUDENT, torch.full((N,), -100), STATES, CON)),
-    "targets of another shape": (fm.InputError, "targets", lambda: fmt.constrained_log_probs(STUDENT, torch.zeros(2), STATES, CON)),
+    "target beyond": (
+        fm.TokenRangeError,
+        "60",
+        lambda: fmt.constrained_log_probs(STUDENT, torch.full((N,), 60), STATES, CON),
+    ),
+    "target ignored": (
+        fm.TokenRangeError,
+        "-100",
+        lambda: fmt.constrained_log_probs(STUDENT, torch.full((N,), -100), STATES, CON),
+    ),
+    "targets of another shape": (
+        fm.InputError,
+        "targets",
+        lambda: fmt.constrained_log_probs(STUDENT, torch.zeros(2), STATES, CON),
+    ),
     "logits in numpy": (fm.InputTypeError, "logits.*ndarray", lambda: fmt.mask_logits(STUDENT.numpy(), STATES, CON)),
     "logits of integers": (fm.InputTypeError, "logits.*int64", lambda: fmt.mask_logits(STUDENT.long(), STATES, CON)),
 }

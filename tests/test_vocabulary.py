@@ -127,7 +127,7 @@ def test_added_tokens_stand_for_their_text_special_ones_for_none(bpe):
 def test_no_eos_is_refused(bpe):
     tokenizer = deepcopy(bpe.tokenizer)
     tokenizer.eos_token = None
-    with pytest.raises(fm.VocabularyError, match="names no EOS token.*eos_token_id"):
+    with pytest.raises(fm.VocabularyError, match=r"names no EOS token.*eos_token_id"):
         fm.Vocabulary.from_tokenizer(tokenizer)
     assert fm.Vocabulary.from_tokenizer(tokenizer, eos_token_id=7).eos_token_ids == (7,)
 
@@ -196,7 +196,9 @@ def test_a_slow_sentencepiece_tokenizer(sentencepiece_model):
 def test_a_tiktoken_encoding():
     tiktoken = pytest.importorskip("tiktoken")
     ranks = {bytes([byte]): byte for byte in range(256)}
-    ranks |= {piece: 256 + i for i, piece in enumerate([b"th", b"the", b" t", "é".encode(), b"\xf0\x9f", b"\xf0\x9f\x99"])}
+    ranks |= {
+        piece: 256 + i for i, piece in enumerate([b"th", b"the", b" t", "é".encode(), b"\xf0\x9f", b"\xf0\x9f\x99"])
+    }
     special = {"<|endoftext|>": 270, "<|user|>": 272}  # with gaps before and between
     encoding = tiktoken.Encoding("test", pat_str=r"\S+|\s+", mergeable_ranks=ranks, special_tokens=special)
     vocabulary = fm.Vocabulary.from_tokenizer(encoding)

@@ -54,7 +54,9 @@ def trained_bpe() -> Sample:
         show_progress=False,
     )
     tokenizer.train_from_iterator(TEXTS * 4, trainer)
-    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>", pad_token="<|endoftext|>")
+    wrapped = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|endoftext|>", pad_token="<|endoftext|>"
+    )
     return _byte_level_sample(wrapped)
 
 

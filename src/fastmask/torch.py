@@ -158,7 +158,9 @@ def _allowed(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
 
 def _require_logits(logits: Tensor) -> None:
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        raise InputTypeError(f"logits must be a tensor of floats, got {getattr(logits, 'dtype', '')} {type(logits).__name__}")
+        raise InputTypeError(
+            f"logits must be a tensor of floats, got {getattr(logits, 'dtype', '')} {type(logits).__name__}"
+        )
 
 
 def _scores(logits: Tensor) -> Tensor:
