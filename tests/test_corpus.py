@@ -83,7 +83,7 @@ def test_bad_texts_are_refused(bpe):
     con = fm.Constraint.from_regex("a", bpe.vocabulary)
     with pytest.raises(fm.InputTypeError, match="list of strings, got one string"):
         mask_texts("one text", bpe.tokenizer, con, 0)
-    with pytest.raises(fm.InputTypeError, match="list of strings.*3"):
+    with pytest.raises(fm.InputTypeError, match=r"list of strings.*3"):
         mask_texts(["one", 3], bpe.tokenizer, con, 0)
     narrow = fm.Constraint.from_regex("a", fm.Vocabulary([b"a"], 1))
     with pytest.raises(fm.TokenRangeError, match="row 0"):

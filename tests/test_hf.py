@@ -209,7 +209,7 @@ def test_scores_wider_than_the_vocabulary(con, dtype):
 
 
 def test_logits_narrower_than_the_vocabulary_are_refused(con):
-    with pytest.raises(fm.InputError, match="600 wide.*640.*size=model.config.vocab_size"):
+    with pytest.raises(fm.InputError, match=r"600 wide.*640.*size=model\.config\.vocab_size"):
         ConstraintLogitsProcessor(con)(torch.tensor([[1]]), torch.zeros(1, 600))
 
 
@@ -219,7 +219,7 @@ def test_logits_narrower_than_the_vocabulary_are_refused(con):
         (("no constraint",), pytest.raises(fm.InputTypeError, match="Constraint")),
         ((None,), pytest.raises(fm.InputTypeError, match="Constraint, got NoneType")),
         ((-1,), pytest.raises(fm.InputError, match="-1")),
-        ((1.5,), pytest.raises(fm.InputTypeError, match="prompt_length.*1.5")),
+        ((1.5,), pytest.raises(fm.InputTypeError, match=r"prompt_length.*1\.5")),
         ((0,), nullcontext()),
     ],
 )

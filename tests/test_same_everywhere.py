@@ -16,6 +16,7 @@ import fastmask as fm
 from tests.cases import REGEXES, SCHEMAS
 from tests.compare import outlines_vocabulary
 
+WIDTHS = [*range(1, 131), 191, 192, 193, 1023, 1024, 1025, 4097]
 TIMEOUT = 120  # seconds until a child process counts as hung
 
 
@@ -178,6 +179,27 @@ def test_a_fork_after_the_threads_have_worked(con, batch, expected, threads):
         child.join(TIMEOUT)
         assert child.exitcode == 0
     assert_same(answers(fresh(con), batch), expected)
+
+
+def unpack_every_width() -> int:
+    """Booleans against packed rows, which were made without them; returns the number of rows."""
+    draw = np.random.default_rng(0)
+    for width in WIDTHS:
+        tokens = [bytes([byte]) for byte in draw.integers(0, 256, width)]
+        con = fm.Constraint.from_regex("[A-z]|[0-a][^a]+", fm.Vocabulary(tokens, eos_token_id=width - 1))
+        every = np.arange(con.num_states)
+        bits = np.unpackbits(con.bitmask(every).view(np.uint8), axis=1, bitorder="little")
+        np.testing.assert_array_equal(bits[:, :width], con.allowed(every))
+        assert not bits[:, width:].any()
+    return len(WIDTHS)
+
+
+@pytest.mark.parametrize("path", ["plain", "avx2", "avx512"])
+def test_every_simd_path_unpacks_the_same(path, monkeypatch):
+    """A path that this machine lacks falls back to the next, which is then tested twice."""
+    monkeypatch.setenv("FASTMASK_SIMD", path)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply_async(unpack_every_width).get(TIMEOUT) == len(WIDTHS)
 
 
 # ---- pickles -----------------------------------------------------------------------------------------------------

@@ -16,13 +16,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fastmask.errors import SchemaError
-from fastmask.schema.audit import Finding, audit
-from fastmask.schema.rules import ASSERTIONS, DECIDERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
+
+from fastmask.errors import SchemaError
+from fastmask.schema.audit import Finding, audit
+from fastmask.schema.rules import ASSERTIONS, DECIDERS
 
 outlines_core = pytest.importorskip("outlines_core")
 from outlines_core.json_schema import build_regex_from_schema  # noqa: E402

@@ -127,7 +127,7 @@ def test_added_tokens_stand_for_their_text_special_ones_for_none(bpe):
 def test_no_eos_is_refused(bpe):
     tokenizer = deepcopy(bpe.tokenizer)
     tokenizer.eos_token = None
-    with pytest.raises(fm.VocabularyError, match="names no EOS token.*eos_token_id"):
+    with pytest.raises(fm.VocabularyError, match=r"names no EOS token.*eos_token_id"):
         fm.Vocabulary.from_tokenizer(tokenizer)
     assert fm.Vocabulary.from_tokenizer(tokenizer, eos_token_id=7).eos_token_ids == (7,)
 

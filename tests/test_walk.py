@@ -34,7 +34,7 @@ def rows(small):
     texts = VALID * 3 + [text[:-2] for text in VALID] + [text + "}" for text in VALID] + ['{"n":01234}', "no", ""]
     bodies = [spell(small.tokens, text.encode(), draw) for text in texts]
     bodies += [body + [small.eos] * draw.randint(1, 3) + spell(small.tokens, b"x", draw) for body in bodies[:6]]
-    prefixes = [spell(small.tokens, b"Get well soon", draw) + [small.eos], [], [small.eos], [5]]
+    prefixes = [[*spell(small.tokens, b"Get well soon", draw), small.eos], [], [small.eos], [5]]
     rows = [draw.choice(prefixes) + body for body in bodies]
     return [*rows, [], [small.eos], [draw.randrange(600) for _ in range(20)]]
 
