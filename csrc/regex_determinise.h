@@ -14,7 +14,7 @@
 namespace fastmask::regex {
 
 // Every state of the result can be reached; some may be hopeless, and states may be equal. Throws Error(kRegex)
-// for an assertion where the text begins, or an empty language. `syntax` gains classes.
+// for an assertion where the text begins. `syntax` gains classes.
 Dfa determinise(const Nfa& nfa, Syntax& syntax, Reading reading, Budget& budget);
 
 }  // namespace fastmask::regex
