@@ -5,7 +5,7 @@ BIN     = $(VENV)/bin
 EXTRAS  = test
 OUT    ?= runs/demo
 
-SOURCES = $(wildcard csrc/*) setup.py pyproject.toml constraints.txt
+SOURCES = $(wildcard csrc/*.* csrc/regex/*) setup.py pyproject.toml constraints.txt
 
 .PHONY: demo test test-long test-asan test-tsan bench clean
 

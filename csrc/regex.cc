@@ -5,11 +5,11 @@
 #include <string>
 
 #include "error.h"
-#include "regex_budget.h"
-#include "regex_determinise.h"
-#include "regex_nfa.h"
-#include "regex_parser.h"
-#include "regex_syntax.h"
+#include "regex/budget.h"
+#include "regex/determinise.h"
+#include "regex/nfa.h"
+#include "regex/parser.h"
+#include "regex/syntax.h"
 
 namespace fastmask {
 namespace {

@@ -1,4 +1,4 @@
-"""Writes csrc/regex_unicode_tables.inc: which characters each Unicode property holds, and which fold together.
+"""Writes csrc/regex/unicode_tables.inc: which characters each Unicode property holds, and which fold together.
 
 The truth is outlines-core itself: for each property name, `\\p{name}` is compiled on an alphabet of 256 one-byte
 tokens, and the code points are read back from the automaton. So both builders know the same Unicode, whatever
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import outlines_core
 
-TABLE = Path(__file__).resolve().parent.parent / "csrc" / "regex_unicode_tables.inc"
+TABLE = Path(__file__).resolve().parent.parent / "csrc" / "regex" / "unicode_tables.inc"
 LAST = 0x10FFFF
 
 # The names to ask for: per value, all its spellings. Case, spaces, `_`, `-` and a leading "is" do not count.

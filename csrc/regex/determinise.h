@@ -5,11 +5,11 @@
 // for a match to begin.
 #pragma once
 
-#include "dfa.h"
-#include "regex.h"
-#include "regex_budget.h"
-#include "regex_nfa.h"
-#include "regex_syntax.h"
+#include "../dfa.h"
+#include "../regex.h"
+#include "budget.h"
+#include "nfa.h"
+#include "syntax.h"
 
 namespace fastmask::regex {
 

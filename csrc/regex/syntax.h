@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "regex_budget.h"
-#include "regex_charset.h"
-#include "regex_intern.h"
+#include "budget.h"
+#include "charset.h"
+#include "intern.h"
 
 namespace fastmask::regex {
 

@@ -1,7 +1,7 @@
 // Escapes: \n \x41 \d \p{Greek} \z and their like.
 #include <string>
 
-#include "regex_class.h"
+#include "class.h"
 
 namespace fastmask::regex {
 namespace {

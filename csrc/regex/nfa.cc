@@ -1,9 +1,9 @@
-#include "regex_nfa.h"
+#include "nfa.h"
 
 #include <algorithm>
 #include <unordered_map>
 
-#include "regex_intern.h"
+#include "intern.h"
 
 namespace fastmask::regex {
 namespace {

@@ -1,4 +1,4 @@
-#include "regex_syntax.h"
+#include "syntax.h"
 
 #include <algorithm>
 #include <iterator>

@@ -1,14 +1,14 @@
 // One pass from left to right with a stack of open groups. Items wait on a second stack until their branch ends,
 // branches on a third until their group closes.
-#include "regex_parser.h"
+#include "parser.h"
 
 #include <algorithm>
 #include <set>
 #include <string>
 
-#include "regex_class.h"
-#include "regex_cursor.h"
-#include "regex_group_memory.h"
+#include "class.h"
+#include "cursor.h"
+#include "group_memory.h"
 
 namespace fastmask::regex {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "regex_budget.h"
+#include "budget.h"
 
 namespace fastmask::regex {
 

@@ -1,16 +1,16 @@
-#include "regex_determinise.h"
+#include "determinise.h"
 
 #include <algorithm>
 #include <array>
 #include <memory>
 #include <vector>
 
-#include "error.h"
-#include "regex_arena.h"
-#include "regex_byte_classes.h"
-#include "regex_closure.h"
-#include "regex_intern.h"
-#include "regex_utf8.h"
+#include "../error.h"
+#include "arena.h"
+#include "byte_classes.h"
+#include "closure.h"
+#include "intern.h"
+#include "utf8.h"
 
 namespace fastmask::regex {
 namespace {
