@@ -736,7 +736,7 @@ LOOKS = st.sampled_from(
 
 def patterns(atoms):
     def larger(smaller):
-        repeated = st.sampled_from("* + ? {2} {0,2} {1,3} {2,} {0} *? +? ?? {1,2}?".split())
+        repeated = st.sampled_from(["*", "+", "?", "{2}", "{0,2}", "{1,3}", "{2,}", "{0}", "*?", "+?", "??", "{1,2}?"])
         return st.one_of(
             st.lists(smaller, min_size=2, max_size=3).map("".join),
             st.lists(st.one_of(smaller, st.just("")), min_size=2, max_size=4).map(lambda b: f"({'|'.join(b)})"),

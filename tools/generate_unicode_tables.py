@@ -10,6 +10,7 @@ version of it outlines-core carries, and a name that it refuses is not in the ta
 
 import argparse
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import outlines_core
@@ -217,7 +218,7 @@ def encoded_orbits(orbits: list[tuple[int, ...]]) -> str:
     numbers, first = [], 0
     for orbit in orbits:
         numbers += [len(orbit), orbit[0] - first]
-        numbers += [b - a for a, b in zip(orbit, orbit[1:])]
+        numbers += [b - a for a, b in pairwise(orbit)]
         first = orbit[0]
     return encoded(numbers)
 
@@ -225,7 +226,7 @@ def encoded_orbits(orbits: list[tuple[int, ...]]) -> str:
 def quoted(text: str, indent: str) -> str:
     """A string literal, cut into lines."""
     width = 116 - len(indent)
-    return f"\n{indent}".join(f'"{text[i:i + width]}"' for i in range(0, max(len(text), 1), width))
+    return f"\n{indent}".join(f'"{text[i : i + width]}"' for i in range(0, max(len(text), 1), width))
 
 
 def render() -> str:
