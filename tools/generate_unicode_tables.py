@@ -9,8 +9,8 @@ version of it outlines-core carries, and a name that it refuses is not in the ta
 """
 
 import argparse
-import itertools
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import outlines_core
@@ -221,7 +221,7 @@ def encoded_orbits(orbits: list[tuple[int, ...]]) -> str:
     numbers, first = [], 0
     for orbit in orbits:
         numbers += [len(orbit), orbit[0] - first]
-        numbers += [b - a for a, b in itertools.pairwise(orbit)]
+        numbers += [b - a for a, b in pairwise(orbit)]
         first = orbit[0]
     return encoded(numbers)
 

@@ -211,7 +211,8 @@ Flags Parser::parse_flags() {
                        : c == 'x' ? &flags.verbose
                                   : nullptr;
     if ((!flag && c != '-') || seen.find(static_cast<char>(c)) != std::string::npos) {
-      cursor_.fail(cursor_.offset(), "one of the flags i, m, s, U, u, R, x, each once, or one `-` before those to unset",
+      cursor_.fail(cursor_.offset(),
+                   "one of the flags i, m, s, U, u, R, x, each once, or one `-` before those to unset",
                    "write (?:…) for a group without flags");
     }
     if (flag) *flag = value; else value = false;
