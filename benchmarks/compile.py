@@ -6,7 +6,6 @@ fastmask uses one thread, its peers as many as they like.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -67,14 +66,10 @@ def whole_table(report: Report, workload: Workload, peers: dict[type[Peer], Peer
     def all_masks(con: fm.Constraint) -> object:
         return con.bitmask(np.arange(con.num_states))
 
-    con = fm.Constraint.from_regex(regex, workload.vocabulary)
-    contenders = {
-        OURS: Contender(lambda: all_masks(fm.Constraint.from_regex(regex, workload.vocabulary))),
-        "fastmask, automaton known": Contender(lambda: all_masks(copy.copy(con))),
-    }
+    contenders = {OURS: Contender(lambda: all_masks(fm.Constraint.from_regex(regex, workload.vocabulary)))}
     if OutlinesCore in peers:
         index = peers[OutlinesCore].index
-        require_same_masks(con, index(regex), workload)
+        require_same_masks(workload.constraint(), index(regex), workload)
         contenders["outlines-core, Index"] = Contender(lambda: index(regex))
     race = report.race("compile", f"regex to all masks · {workload.name}", "s", contenders, OURS)
     if OutlinesCore in peers:

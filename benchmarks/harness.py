@@ -153,6 +153,7 @@ class Report:
     measurements: list[Measurement] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    machine: dict[str, object] = field(default_factory=lambda: machine())  # as it was before the first race
 
     def race(
         self, group: str, workload: str, unit: str, contenders: dict[str, Contender], ours: str | None = None
@@ -181,7 +182,7 @@ class Report:
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         record = {
-            "machine": machine(),
+            "machine": self.machine,
             "settings": asdict(self.settings),
             "findings": [
                 {**asdict(finding), **asdict(TARGETS[finding.target]), "reached": finding.reached}

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,14 @@ from outlines_core.json_schema import build_regex_from_schema
 from pydantic import BaseModel
 
 import fastmask as fm
+import training.schema
+from training.schema import answer
+from training.tokenizer import train_bpe
+from training.treebank import read_treebank
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("FASTMASK_SHARED") or REPOSITORY.parent / "shared")
-OWN_TREEBANK = REPOSITORY / "training" / "treebank"
+OWN = REPOSITORY / "training" / "treebank"
 
 # ---- schemas --------------------------------------------------------------------------------------------
 
@@ -37,16 +41,6 @@ class AnnotatedToken(BaseModel):
 
 class AnnotatedSentence(BaseModel):
     tokens: list[AnnotatedToken]
-
-
-class TaggedToken(BaseModel):
-    text: str
-    pos: Literal["ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM",
-                 "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"]  # fmt: skip
-
-
-class TaggedSentence(BaseModel):
-    tokens: list[TaggedToken]
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ SCHEMAS = [
     Schema(
         "upos",
         "the tag is one of 17: many states that allow a handful of tokens",
-        json.dumps(TaggedSentence.model_json_schema()),
+        json.dumps(training.schema.AnnotatedSentence.model_json_schema()),
     ),
 ]
 
@@ -79,22 +73,8 @@ SCHEMAS = [
 def treebank(quick: bool = False) -> tuple[str, list[str]]:
     """(name, answers): what a tagger is to say about each sentence of the article's corpus, or of our own."""
     gum = SHARED / "data" / "gum" / "en_gum-dev.conllu"
-    if gum.exists() and not quick:
-        return "GUM dev", [_answer(words) for words in _sentences(gum)]
-    files = sorted(OWN_TREEBANK.glob("*.conllu"))
-    return "own treebank", [_answer(words) for file in files for words in _sentences(file)]
-
-
-def _sentences(path: Path) -> Iterator[list[tuple[str, str]]]:
-    """The (form, tag) pairs of each sentence; multiword ranges and empty nodes have no whole number as id."""
-    for block in path.read_text(encoding="utf-8").strip().split("\n\n"):
-        rows = [line.split("\t") for line in block.split("\n") if not line.startswith("#")]
-        yield [(row[1], row[3]) for row in rows if row[0].isdigit()]
-
-
-def _answer(words: list[tuple[str, str]]) -> str:
-    tokens = [{"text": form, "pos": tag} for form, tag in words]
-    return json.dumps({"tokens": tokens}, ensure_ascii=False, separators=(",", ":"))
+    name, files = ("GUM dev", [gum]) if gum.exists() and not quick else ("own treebank", sorted(OWN.glob("*.conllu")))
+    return name, [answer(sentence.words) for sentence in read_treebank(files)]
 
 
 # ---- tokenizers -----------------------------------------------------------------------------------------
@@ -113,18 +93,8 @@ def tokenizers(texts: list[str], quick: bool = False) -> dict[str, Any]:
     folders = {name: SHARED / "tokenizers" / name for name in TOKENIZERS}
     found = {name: folder for name, folder in folders.items() if folder.is_dir() and not quick}
     if not found:
-        return {"own BPE": _train_bpe(texts)}
+        return {"own BPE": train_bpe(texts)}
     return {name: AutoTokenizer.from_pretrained(folder) for name, folder in found.items()}
-
-
-def _train_bpe(texts: list[str], size: int = 1000) -> Any:
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    end = "<|endoftext|>"
-    bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(texts, vocab_size=size, special_tokens=[end], show_progress=False)
-    return PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, eos_token=end)
 
 
 # ---- all together ---------------------------------------------------------------------------------------

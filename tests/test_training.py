@@ -304,6 +304,7 @@ def test_the_demo_takes_models_by_name(finished, treebank, tmp_path):
     assert numbers["models"]["teacher"]["history"] == []
     assert numbers["models"]["student"]["penalty"] == "inf"
     assert np.isfinite(numbers["models"]["student"]["scores"]["loss"])
+    assert open_run(tmp_path).load("teacher").config.n_layer == 2  # borrowed: found by the name it was given
 
 
 def test_the_stages_one_by_one(treebank, tmp_path):

@@ -70,6 +70,7 @@ def test_line_ends_and_byte_order_marks_change_nothing(written, ending, mark):
         (word("_"), 1, "the id '_'"),
         (word() + word(3), 2, "the id '3'"),
         (word() + word(1), 2, "the id '1'"),
+        (word(1, ""), 1, "an empty form"),
         (word(1, "tea", "NN"), 1, "the tag 'NN'"),
         (word(1, "tea", "_"), 1, "the tag '_'"),
         (word() + "\n\n" + word(1, "tea", "noun"), 4, "the tag 'noun'"),

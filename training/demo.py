@@ -51,7 +51,7 @@ def demo(
 
     if teacher:
         teaching = load_model(teacher)
-        run.record("teacher", title=f"teacher ({Path(teacher).name})", history=[])
+        run.record("teacher", title=f"teacher ({Path(teacher).name})", history=[], source=teacher)
     else:
         teaching = train_teacher(run, steps=teacher_steps)
     evaluate(run, "teacher", teaching, samples=samples)

@@ -112,10 +112,12 @@ def collate(examples: list[Example], con, device="cpu") -> Batch:
     return Batch(*(x.to(device) for x in (tokens, states, predicts, word)))
 
 
-def groups_by_length(examples: list[Example], tokens_per_batch: int, rng=None) -> list[list[Example]]:
+def groups_by_length(
+    examples: list[Example], tokens_per_batch: int, rng: random.Random | None = None
+) -> list[list[Example]]:
     """Neighbours in length together, as many as fit into `tokens_per_batch` with their padding, at least one.
 
-    With `rng` the lengths are jittered by a tenth, so that an example does not meet the same company every time.
+    With `rng` the lengths are jittered by a twentieth, so that an example does not meet the same company every time.
     """
     jitter = (lambda: rng.uniform(0.95, 1.05)) if rng else (lambda: 1.0)
     groups: list[list[Example]] = []

@@ -64,7 +64,8 @@ class Run:
     def load(self, name: str) -> PreTrainedModel:
         """A model of this run, or any other by name or path."""
         own = self.folder / name
-        return load_model(str(own) if own.exists() else name)
+        source = self.numbers()["models"].get(name, {}).get("source", name)  # of a teacher that was only borrowed
+        return load_model(str(own) if own.exists() else source)
 
     def some_heldout(self, count: int = 48) -> list[Example]:
         """At most `count` held-out examples, spread evenly over the documents."""

@@ -124,6 +124,8 @@ def _words(path: Path, block: list[Line]) -> list[tuple[str, str]]:
             continue
         if token["id"] != len(words) + 1:
             raise _bad(path, number, f"the id {line.split(chr(9))[0]!r}", f"word {len(words) + 1} of the sentence")
+        if not token["form"]:
+            raise _bad(path, number, "an empty form", "a word in the second column")
         if token["upos"] not in TAGS:
             raise _bad(path, number, f"the tag {token['upos']!r}", f"a Universal POS tag: {' '.join(TAGS)}")
         words.append((token["form"], token["upos"]))

@@ -1,0 +1,5 @@
+"""``python -m fastmask``."""
+
+from fastmask.cli import main
+
+main()

@@ -1,0 +1,42 @@
+"""The command line, run as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("typer")
+
+PERSON = '{"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}'
+
+
+def fastmask(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "fastmask", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_inspect_tells_what_a_schema_compiles_to(tmp_path):
+    file = tmp_path / "person.json"
+    file.write_text(PERSON)
+    facts = [json.loads(fastmask("inspect", schema, "--json").stdout) for schema in (str(file), PERSON)]
+    assert facts[0]["fingerprint"] == facts[1]["fingerprint"]
+    assert facts[0]["states"] > 10
+    assert 1 < facts[0]["masks"] <= facts[0]["states"]
+    assert facts[0]["bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ("nowhere.json", "nowhere.json"),
+        ("no_such_module:Name", "no_such_module"),
+        ('{"type": "unheard-of"}', "unheard-of"),
+        ('{"type": "integer", "minimum": 3}', "/minimum"),
+    ],
+)
+def test_a_mistake_ends_in_one_line(schema, words):
+    ended = fastmask("inspect", schema)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: ")
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
