@@ -27,6 +27,7 @@ def same_on_all_states(con: fm.Constraint, reference: Any) -> int:
     """
     every = np.arange(con.vocab_size, dtype=np.int32)
     eos = list(con.vocabulary.eos_token_ids)
+    assert_named_states(con, every, eos)
     partner = {reference.initial: con.initial_state}
     frontier = [reference.initial]
     for theirs in frontier:  # grows while it is read
@@ -49,6 +50,18 @@ def same_on_all_states(con: fm.Constraint, reference: Any) -> int:
                 frontier.append(target)
             assert partner.setdefault(target, state) == state
     return len(frontier) * con.vocab_size
+
+
+def assert_named_states(con: fm.Constraint, every: np.ndarray, eos: list[int]) -> None:
+    """FREE stays, whatever comes; DEAD too; DONE stays on EOS alone."""
+    ends = np.isin(every, eos)
+    for state, allowed, reached in (
+        (fm.FREE, np.ones_like(ends), np.full_like(every, fm.FREE)),
+        (fm.DONE, ends, np.where(ends, fm.DONE, fm.DEAD)),
+        (fm.DEAD, ends, np.full_like(every, fm.DEAD)),
+    ):
+        np.testing.assert_array_equal(con.bitmask(state), packed(allowed))
+        np.testing.assert_array_equal(con.advance(np.full_like(every, state), every), reached)
 
 
 def outlines_vocabulary(tokens: Iterable[bytes | None], eos: int) -> Any:
