@@ -81,7 +81,8 @@ uint32_t common_prefix(const uint8_t* a, uint32_t a_length, const uint8_t* b, ui
 }  // namespace
 
 TokenTrie::TokenTrie(const Vocabulary& vocabulary) : tokens_(tokens_by_bytes(vocabulary)) {
-  std::vector<uint32_t> path;  // the nodes of the token before, by depth
+  nodes_.reserve(vocabulary.num_bytes());  // at most one node a byte; what is not used is never touched
+  std::vector<uint32_t> path;              // the nodes of the token before, by depth
   const uint8_t* previous = nullptr;
   auto close_below = [&](uint32_t depth) {
     for (; path.size() > depth; path.pop_back()) nodes_[path.back()].subtree_end = static_cast<uint32_t>(nodes_.size());

@@ -32,6 +32,7 @@ class Vocabulary {
   const uint8_t* bytes(const Entry& entry) const {
     return reinterpret_cast<const uint8_t*>(bytes_.data()) + entry.begin;
   }
+  size_t num_bytes() const { return bytes_.size(); }  // of all tokens together
   size_t nbytes() const { return bytes_.size() + entries_.size() * sizeof(Entry); }
 
  private:

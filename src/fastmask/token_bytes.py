@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +65,7 @@ def bytes_of_tokenizer(tokenizer: Any) -> TokenBytes:
     if scheme == "byte-level":
         tokens = _byte_level(pieces)
     elif scheme == "sentencepiece":
-        tokens = TokenBytes.of([None if piece is None else _sentencepiece(piece) for piece in pieces])
+        tokens = _sentencepiece(pieces)
     else:
         raise VocabularyError(
             f"{type(tokenizer).__name__} is neither byte-level BPE nor SentencePiece, so its tokens' bytes are not"
@@ -154,10 +154,33 @@ def _byte_level_piece(piece: str) -> bytes:
     return piece.encode("utf-8", "surrogatepass") if bytes_.min(initial=0) < 0 else bytes_.astype(np.uint8).tobytes()
 
 
-def _sentencepiece(piece: str) -> bytes:
-    if len(piece) == 6 and (byte := _BYTE_TOKEN.fullmatch(piece)):
-        return bytes([int(byte[1], 16)])
-    return piece.replace(_SPACE_SYMBOL, " ").encode("utf-8", "surrogatepass")
+def _sentencepiece(pieces: list[str | None]) -> TokenBytes:
+    """All pieces at once: the text of the whole, cut where the UTF-8 lengths of the pieces' characters add up."""
+    present, is_text = _present(pieces, "")
+    byte_of = _byte_tokens(present)
+    present = [*present]
+    for token_id in byte_of:
+        present[token_id] = "\0"  # one byte wide; the byte itself follows below
+    text = "".join(present).replace(_SPACE_SYMBOL, " ")
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    ends = np.zeros(len(codes) + 1, np.int64)
+    np.cumsum(1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000), out=ends[1:])
+    offsets = ends[_offsets(present)]
+    data = bytearray(text.encode("utf-8", "surrogatepass"))
+    for token_id, byte in byte_of.items():
+        data[offsets[token_id]] = byte
+    return TokenBytes(bytes(data), offsets, is_text)
+
+
+def _byte_tokens(pieces: Sequence[str]) -> dict[int, int]:
+    """The ids of the pieces that spell a byte, ``<0xE9>``, and that byte."""
+    starts = _offsets(pieces)
+    found = {}
+    for match in _BYTE_TOKEN.finditer("".join(pieces)):
+        token_id = int(np.searchsorted(starts, match.start(), side="right")) - 1
+        if starts[token_id] == match.start() and starts[token_id + 1] == match.end():
+            found[token_id] = int(match[1], 16)
+    return found
 
 
 def _with_added_tokens(tokens: TokenBytes, tokenizer: Any) -> TokenBytes:
@@ -196,13 +219,13 @@ def _never_text(tokenizer: Any) -> list[int]:
     return never
 
 
-def _present(tokens: Sequence[_T | None], empty: _T) -> tuple[list[_T], npt.NDArray[np.uint8]]:
+def _present(tokens: Sequence[_T | None], empty: _T) -> tuple[Sequence[_T], npt.NDArray[np.uint8]]:
     """The tokens with ``empty`` in place of ``None``, and which were not ``None``."""
-    present = [empty if token is None else token for token in tokens]
-    is_text = np.ones(len(present), np.uint8)
-    if None in tokens:
-        is_text[[i for i, token in enumerate(tokens) if token is None]] = 0
-    return present, is_text
+    is_text = np.ones(len(tokens), np.uint8)
+    if None not in tokens:
+        return cast("Sequence[_T]", tokens), is_text
+    is_text[[i for i, token in enumerate(tokens) if token is None]] = 0
+    return [empty if token is None else token for token in tokens], is_text
 
 
 def _offsets(tokens: Sequence[str | bytes]) -> npt.NDArray[np.int64]:
