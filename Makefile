@@ -5,7 +5,7 @@ BIN     = $(VENV)/bin
 EXTRAS  = test
 OUT    ?= runs/demo
 
-SOURCES = $(wildcard csrc/*) setup.py pyproject.toml constraints.txt
+SOURCES = $(wildcard csrc/*.* csrc/regex/*) setup.py pyproject.toml constraints.txt
 
 .PHONY: demo test test-long test-asan test-tsan bench clean
 
@@ -36,7 +36,7 @@ test-asan: $(VENV)/.installed
 
 test-tsan: $(VENV)/.installed
 	FASTMASK_SANITIZE=thread $(BIN)/python setup.py -q build --build-base build/tsan --build-lib build/tsan/lib
-	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" TSAN_OPTIONS="halt_on_error=1 report_signal_unsafe=0" \
+	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" TSAN_OPTIONS="halt_on_error=1 report_signal_unsafe=0 die_after_fork=0" \
 	PYTHONPATH=build/tsan/lib $(SANITIZED) -k thread
 
 bench: $(VENV)/.installed

@@ -23,8 +23,8 @@ setup(
     ext_modules=[
         Pybind11Extension(
             "fastmask._core",
-            sorted(glob("csrc/*.cc")),
-            depends=sorted(glob("csrc/*.h")),
+            sorted(glob("csrc/**/*.cc", recursive=True)),
+            depends=sorted(glob("csrc/**/*.h", recursive=True) + glob("csrc/**/*.inc", recursive=True)),
             cxx_std=17,
             extra_compile_args=COMPILE_ARGS,
             extra_link_args=LINK_ARGS,

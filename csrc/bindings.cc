@@ -76,11 +76,12 @@ void raise_pending_interrupt() {
 }
 
 std::shared_ptr<Automaton> automaton_from_regex(const py::bytes& pattern, double max_seconds, int64_t max_states,
-                                                int64_t max_bytes) {
+                                                int64_t max_bytes, bool first_choice) {
   const auto view = static_cast<std::string_view>(pattern);
   const py::gil_scoped_release unlock;
-  return std::make_shared<Automaton>(
-      compile_regex(view, CompileLimits{max_seconds, max_states, max_bytes}, raise_pending_interrupt));
+  return std::make_shared<Automaton>(compile_regex(view, CompileLimits{max_seconds, max_states, max_bytes},
+                                                   raise_pending_interrupt,
+                                                   first_choice ? Reading::kFirstChoice : Reading::kWholeText));
 }
 
 template <class T>
@@ -213,7 +214,7 @@ void define_sources(py::module_& m) {
 
   py::class_<Automaton, std::shared_ptr<Automaton>>(m, "Automaton")
       .def_static("from_regex", &automaton_from_regex, py::arg("pattern"), py::arg("max_seconds"),
-                  py::arg("max_states"), py::arg("max_bytes"))
+                  py::arg("max_states"), py::arg("max_bytes"), py::arg("first_choice") = false)
       .def_static("from_transitions", &automaton_from_transitions, py::arg("from_states").noconvert(),
                   py::arg("bytes").noconvert(), py::arg("to_states").noconvert(), py::arg("num_states"),
                   py::arg("initial"), py::arg("finals").noconvert())

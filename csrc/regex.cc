@@ -2,12 +2,14 @@
 #include "regex.h"
 
 #include <algorithm>
+#include <string>
 
-#include "regex_budget.h"
-#include "regex_determinise.h"
-#include "regex_nfa.h"
-#include "regex_parser.h"
-#include "regex_syntax.h"
+#include "error.h"
+#include "regex/budget.h"
+#include "regex/determinise.h"
+#include "regex/nfa.h"
+#include "regex/parser.h"
+#include "regex/syntax.h"
 
 namespace fastmask {
 namespace {
@@ -19,14 +21,32 @@ Dfa compile(std::string_view pattern, Reading reading, regex::Budget& budget) {
   return regex::determinise(nfa, syntax, reading, budget);
 }
 
+bool leads_nowhere(const Dfa& dfa, size_t state) {
+  const int32_t* const row = &dfa.next[state * static_cast<size_t>(dfa.num_classes)];
+  return std::all_of(row, row + dfa.num_classes, [](int32_t target) { return target == Dfa::kNone; });
+}
+
 // Whether no match can be the beginning of a longer one. May err towards false.
 bool is_prefix_free(const Dfa& dfa) {
   for (size_t state = 0; state < dfa.is_final.size(); ++state) {
-    if (!dfa.is_final[state]) continue;
-    const int32_t* const row = &dfa.next[state * static_cast<size_t>(dfa.num_classes)];
-    if (std::any_of(row, row + dfa.num_classes, [](int32_t target) { return target != Dfa::kNone; })) return false;
+    if (dfa.is_final[state] && !leads_nowhere(dfa, state)) return false;
   }
   return true;
+}
+
+// A dead end was meant to match something, and outlines-core refuses it too.
+void refuse_what_cannot_match(const Dfa& dfa) {
+  bool can_match = false;
+  bool dead_end = false;
+  for (size_t state = 0; state < dfa.is_final.size(); ++state) {
+    can_match |= dfa.is_final[state] != 0;
+    dead_end |= !dfa.is_final[state] && leads_nowhere(dfa, state);
+  }
+  if (can_match && !dead_end) return;
+  throw Error(ErrorKind::kRegex,
+              "the pattern is refused: " + std::string(can_match ? "a part of it" : "it") +
+                  " can match no text; look for an empty class such as [a&&b], or an assertion that cannot hold "
+                  "where it stands, such as the ^ in `a^b`");
 }
 
 }  // namespace
@@ -42,6 +62,7 @@ Dfa compile_regex(std::string_view pattern, const CompileLimits& limits, const s
     dfa = {};
     dfa = compile(pattern, Reading::kFirstChoice, budget);
   }
+  refuse_what_cannot_match(dfa);
   budget.look_up();  // a pattern too small to have been looked at also keeps to its time
   return dfa;
 }

@@ -284,3 +284,12 @@ def test_what_looks_odd_and_is_right():
     assert from_text.fingerprint == fm.Constraint.from_schema(SCHEMAS["article"], V).fingerprint
     assert CON.walk(ROWS, lengths=np.array([0, 3], np.uint8)).tolist()[0] == [CON.initial_state] * 3
     assert CON.allowed_tokens(np.int64(3)).tolist() == [*b"0123456789"]
+
+
+def test_a_schema_that_would_fill_the_memory_is_refused_before_it_does():
+    """Seven objects in one another, each with forty optional properties: 40⁷ copies of the innermost pattern."""
+    schema: dict = {"type": "string"}
+    for _ in range(7):
+        schema = {"type": "object", "properties": {**{f"p{i}": {"type": "string"} for i in range(39)}, "inner": schema}}
+    with pytest.raises(fm.CompileLimitError, match="max_bytes"):
+        fm.Constraint.from_schema(schema, V)

@@ -16,12 +16,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fastmask.errors import SchemaError
-from fastmask.schema_audit import ASSERTIONS, DECIDERS, Finding, audit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
+
+from fastmask.errors import SchemaError
+from fastmask.schema.audit import Finding, audit
+from fastmask.schema.rules import ASSERTIONS, DECIDERS
 
 outlines_core = pytest.importorskip("outlines_core")
 from outlines_core.json_schema import build_regex_from_schema  # noqa: E402
@@ -253,7 +255,7 @@ def rows(table):
     return [pytest.param(*row, id=json.dumps(row[0])[:100]) for row in table]
 
 
-@pytest.mark.parametrize("schema, pointer, text", rows(LOST))
+@pytest.mark.parametrize(("schema", "pointer", "text"), rows(LOST))
 def test_what_is_lost_is_found(schema, pointer, text):
     (finding,) = audit(schema)
     assert finding.pointer == pointer
@@ -264,7 +266,7 @@ def test_what_is_lost_is_found(schema, pointer, text):
         assert not is_valid(schema, text)
 
 
-@pytest.mark.parametrize("pattern, text", rows(LOST_PATTERNS))
+@pytest.mark.parametrize(("pattern", "text"), rows(LOST_PATTERNS))
 def test_patterns_that_would_change_are_found(pattern, text):
     schema = STRING | {"pattern": pattern}
     assert [finding[:2] for finding in audit(schema)] == [("/pattern", "pattern")]
@@ -274,7 +276,7 @@ def test_patterns_that_would_change_are_found(pattern, text):
             assert not is_valid(schema, text)
 
 
-@pytest.mark.parametrize("schema, valid, invalid", rows(KEPT))
+@pytest.mark.parametrize(("schema", "valid", "invalid"), rows(KEPT))
 def test_what_is_kept_is_no_finding(schema, valid, invalid):
     assert audit(schema) == []
     assert accepts(schema, valid)
@@ -282,7 +284,7 @@ def test_what_is_kept_is_no_finding(schema, valid, invalid):
     assert not accepts(schema, invalid)
 
 
-@pytest.mark.parametrize("pattern, valid, invalid", rows(KEPT_PATTERNS))
+@pytest.mark.parametrize(("pattern", "valid", "invalid"), rows(KEPT_PATTERNS))
 def test_patterns_that_stay_the_same_are_no_finding(pattern, valid, invalid):
     schema = STRING | {"pattern": pattern}
     assert audit(schema) == []
@@ -291,9 +293,9 @@ def test_patterns_that_stay_the_same_are_no_finding(pattern, valid, invalid):
 
 
 IDLE = {"then": {}, "else": True, "minLength": 0, "pattern": "", "format": "int32", "uniqueItems": False, "minItems": 0}
-IDLE |= dict.fromkeys(["prefixItems", "required"], [])
-IDLE |= dict.fromkeys(["items", "unevaluatedItems", "unevaluatedProperties", "propertyNames"], {})
-IDLE |= dict.fromkeys(["patternProperties", "dependentRequired", "dependentSchemas", "dependencies"], {})
+IDLE |= {key: [] for key in ["prefixItems", "required"]}
+IDLE |= {key: {} for key in ["items", "unevaluatedItems", "unevaluatedProperties", "propertyNames"]}
+IDLE |= {key: {} for key in ["patternProperties", "dependentRequired", "dependentSchemas", "dependencies"]}
 IDLE |= {"exclusiveMinimum": False, "exclusiveMaximum": False, "additionalProperties": True, "minProperties": 0}
 
 

@@ -1,4 +1,4 @@
-"""Writes csrc/regex_unicode_tables.inc: which characters each Unicode property holds, and which fold together.
+"""Writes csrc/regex/unicode_tables.inc: which characters each Unicode property holds, and which fold together.
 
 The truth is outlines-core itself: for each property name, `\\p{name}` is compiled on an alphabet of 256 one-byte
 tokens, and the code points are read back from the automaton. So both builders know the same Unicode, whatever
@@ -10,11 +10,12 @@ version of it outlines-core carries, and a name that it refuses is not in the ta
 
 import argparse
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import outlines_core
 
-TABLE = Path(__file__).resolve().parent.parent / "csrc" / "regex_unicode_tables.inc"
+TABLE = Path(__file__).resolve().parent.parent / "csrc" / "regex" / "unicode_tables.inc"
 LAST = 0x10FFFF
 
 # The names to ask for: per value, all its spellings. Case, spaces, `_`, `-` and a leading "is" do not count.
@@ -35,8 +36,10 @@ Cpmn Cypro_Minoan;Cprt Cypriot;Cyrl Cyrillic;Deva Devanagari;Diak Dives_Akuru;Do
 Egyp Egyptian_Hieroglyphs;Elba Elbasan;Elym Elymaic;Ethi Ethiopic;Gara Garay;Geor Georgian;Glag Glagolitic;
 Gong Gunjala_Gondi;Gonm Masaram_Gondi;Goth Gothic;Gran Grantha;Grek Greek;Gujr Gujarati;Gukh Gurung_Khema;
 Guru Gurmukhi;Hang Hangul;Hani Han;Hano Hanunoo;Hatr Hatran;Hebr Hebrew;Hira Hiragana;Hluw Anatolian_Hieroglyphs;
-Hmng Pahawh_Hmong;Hmnp Nyiakeng_Puachue_Hmong;Hrkt Katakana_Or_Hiragana;Hung Old_Hungarian;Ital Old_Italic;Java Javanese;
-Kali Kayah_Li;Kana Katakana;Kawi;Khar Kharoshthi;Khmr Khmer;Khoj Khojki;Kits Khitan_Small_Script;Knda Kannada;Krai Kirat_Rai;
+Hmng Pahawh_Hmong;Hmnp Nyiakeng_Puachue_Hmong;Hrkt Katakana_Or_Hiragana;Hung Old_Hungarian;Ital Old_Italic;
+Java Javanese;
+Kali Kayah_Li;Kana Katakana;Kawi;Khar Kharoshthi;Khmr Khmer;Khoj Khojki;Kits Khitan_Small_Script;Knda Kannada;
+Krai Kirat_Rai;
 Kthi Kaithi;Lana Tai_Tham;Laoo Lao;Latn Latin;Lepc Lepcha;Limb Limbu;Lina Linear_A;Linb Linear_B;Lisu;Lyci Lycian;
 Lydi Lydian;Mahj Mahajani;Maka Makasar;Mand Mandaic;Mani Manichaean;Marc Marchen;Medf Medefaidrin;Mend Mende_Kikakui;
 Merc Meroitic_Cursive;Mero Meroitic_Hieroglyphs;Mlym Malayalam;Modi;Mong Mongolian;Mroo Mro;Mtei Meetei_Mayek;
@@ -60,7 +63,8 @@ EComp Emoji_Component;EMod Emoji_Modifier;Emoji;EPres Emoji_Presentation;Ext Ext
 Gr_Base Grapheme_Base;Gr_Ext Grapheme_Extend;Gr_Link Grapheme_Link;Hex Hex_Digit;Hyphen;IDC ID_Continue;
 IDCM ID_Compat_Math_Continue ID_Compat_Math_Start;Ideo Ideographic;IDS ID_Start;IDSB IDS_Binary_Operator;
 IDST IDS_Trinary_Operator;IDSU IDS_Unary_Operator;Join_C Join_Control;LOE Logical_Order_Exception;Lower Lowercase;Math;
-MCM Modifier_Combining_Mark;NChar Noncharacter_Code_Point;OAlpha Other_Alphabetic;ODI Other_Default_Ignorable_Code_Point;
+MCM Modifier_Combining_Mark;NChar Noncharacter_Code_Point;OAlpha Other_Alphabetic;
+ODI Other_Default_Ignorable_Code_Point;
 OGr_Ext Other_Grapheme_Extend;OIDC Other_ID_Continue;OIDS Other_ID_Start;OLower Other_Lowercase;OMath Other_Math;
 OUpper Other_Uppercase;Pat_Syn Pattern_Syntax;Pat_WS Pattern_White_Space;PCM Prepended_Concatenation_Mark;
 QMark Quotation_Mark;Radical;RI Regional_Indicator;SD Soft_Dotted;STerm Sentence_Terminal;Term Terminal_Punctuation;
@@ -217,7 +221,7 @@ def encoded_orbits(orbits: list[tuple[int, ...]]) -> str:
     numbers, first = [], 0
     for orbit in orbits:
         numbers += [len(orbit), orbit[0] - first]
-        numbers += [b - a for a, b in zip(orbit, orbit[1:])]
+        numbers += [b - a for a, b in pairwise(orbit)]
         first = orbit[0]
     return encoded(numbers)
 
@@ -225,7 +229,7 @@ def encoded_orbits(orbits: list[tuple[int, ...]]) -> str:
 def quoted(text: str, indent: str) -> str:
     """A string literal, cut into lines."""
     width = 116 - len(indent)
-    return f"\n{indent}".join(f'"{text[i:i + width]}"' for i in range(0, max(len(text), 1), width))
+    return f"\n{indent}".join(f'"{text[i : i + width]}"' for i in range(0, max(len(text), 1), width))
 
 
 def render() -> str:

@@ -24,7 +24,9 @@ class Vocabulary:
 
 class Automaton:
     @staticmethod
-    def from_regex(pattern: bytes, max_seconds: float, max_states: int, max_bytes: int) -> Automaton: ...
+    def from_regex(
+        pattern: bytes, max_seconds: float, max_states: int, max_bytes: int, first_choice: bool = False
+    ) -> Automaton: ...
     @staticmethod
     def from_transitions(
         from_states: _I32, bytes: _U8, to_states: _I32, num_states: int, initial: int, finals: _I32

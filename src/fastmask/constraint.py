@@ -15,9 +15,9 @@ import numpy.typing as npt
 from fastmask import _core, outlines
 from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
 from fastmask.errors import InputError, InputTypeError, TokenRangeError, VocabularyError
-from fastmask.regex import compile_regex, literal
+from fastmask.regex import MAX_BYTES, compile_regex, literal
 from fastmask.rows import After, integer, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
-from fastmask.schema import require_enforced, schema_text
+from fastmask.schema import require_enforced, require_translatable, schema_text
 from fastmask.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Constraint:
         _require(vocabulary)
         text = schema_text(schema)
         require_enforced(text, strict)
+        require_translatable(text, options.get("max_bytes", MAX_BYTES))
         regex = outlines.schema_to_regex(text, whitespace)
         name = getattr(schema, "__name__", None)
         source = f"schema {name}" if name else "a JSON schema"

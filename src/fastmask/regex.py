@@ -7,7 +7,9 @@ import numpy as np
 from fastmask import _core, outlines
 from fastmask.errors import InputError, InputTypeError, RegexError
 
-__all__ = ["compile_regex", "literal"]
+__all__ = ["MAX_BYTES", "compile_regex", "literal"]
+
+MAX_BYTES = 2 << 30  # of memory that one compilation may use, unless told otherwise
 
 _MAX_STATES = 2**31 - 8  # state ids are int32, and three of them are taken
 
@@ -18,7 +20,7 @@ def compile_regex(
     builder: str = "fastmask",
     max_seconds: float = 30.0,
     max_states: int = 250_000,
-    max_bytes: int = 2 << 30,
+    max_bytes: int = MAX_BYTES,
 ) -> _core.Automaton:
     """The minimal byte automaton of the texts that ``regex`` matches as a whole.
 

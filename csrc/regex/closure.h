@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "regex.h"
-#include "regex_budget.h"
-#include "regex_nfa.h"
+#include "../regex.h"
+#include "budget.h"
+#include "nfa.h"
 
 namespace fastmask::regex {
 

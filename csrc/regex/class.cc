@@ -1,5 +1,5 @@
 // Bracketed classes: [a-z], [^\d_], [[:alpha:]&&[^aeiou]], [\p{L}--\p{Greek}].
-#include "regex_class.h"
+#include "class.h"
 
 #include <algorithm>
 

@@ -1,9 +1,9 @@
 // The parts of a pattern that stand for one character or one place: escapes and bracketed classes.
 #pragma once
 
-#include "regex_charset.h"
-#include "regex_cursor.h"
-#include "regex_syntax.h"
+#include "charset.h"
+#include "cursor.h"
+#include "syntax.h"
 
 namespace fastmask::regex {
 

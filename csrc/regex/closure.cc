@@ -1,4 +1,4 @@
-#include "regex_closure.h"
+#include "closure.h"
 
 #include <algorithm>
 

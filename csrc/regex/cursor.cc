@@ -1,7 +1,7 @@
-#include "regex_cursor.h"
+#include "cursor.h"
 
-#include "error.h"
-#include "regex_charset.h"
+#include "../error.h"
+#include "charset.h"
 
 namespace fastmask::regex {
 namespace {

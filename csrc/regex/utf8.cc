@@ -1,10 +1,10 @@
-#include "regex_utf8.h"
+#include "utf8.h"
 
 #include <algorithm>
 #include <map>
 #include <utility>
 
-#include "regex_intern.h"
+#include "intern.h"
 
 namespace fastmask::regex {
 namespace {

@@ -1,4 +1,4 @@
-#include "regex_charset.h"
+#include "charset.h"
 
 #include <algorithm>
 

@@ -5,16 +5,16 @@
 // for a match to begin.
 #pragma once
 
-#include "dfa.h"
-#include "regex.h"
-#include "regex_budget.h"
-#include "regex_nfa.h"
-#include "regex_syntax.h"
+#include "../dfa.h"
+#include "../regex.h"
+#include "budget.h"
+#include "nfa.h"
+#include "syntax.h"
 
 namespace fastmask::regex {
 
 // Every state of the result can be reached; some may be hopeless, and states may be equal. Throws Error(kRegex)
-// for an assertion where the text begins, or an empty language. `syntax` gains classes.
+// for an assertion where the text begins. `syntax` gains classes.
 Dfa determinise(const Nfa& nfa, Syntax& syntax, Reading reading, Budget& budget);
 
 }  // namespace fastmask::regex

@@ -3,8 +3,8 @@
 
 #include <string_view>
 
-#include "regex_budget.h"
-#include "regex_syntax.h"
+#include "budget.h"
+#include "syntax.h"
 
 namespace fastmask::regex {
 

@@ -1,4 +1,4 @@
-#include "regex_syntax.h"
+#include "syntax.h"
 
 #include <algorithm>
 #include <iterator>
@@ -85,25 +85,23 @@ NodeId Syntax::factored(std::vector<Branch> branches, int levels) {
       return !other.empty() && !branches[begin].empty() && other[0] == branches[begin][0];
     };
     while (levels > 0 && end < branches.size() && alike(branches[end])) ++end;
-    const auto first = branches.begin() + static_cast<int64_t>(begin);
-    const auto last = branches.begin() + static_cast<int64_t>(end);
-    children.push_back(end == begin + 1 ? concat(*first)
-                                        : factored_run({std::make_move_iterator(first), std::make_move_iterator(last)},
-                                                       levels - 1));
+    const auto first = std::make_move_iterator(branches.begin() + static_cast<int64_t>(begin));
+    const auto last = std::make_move_iterator(branches.begin() + static_cast<int64_t>(end));
+    children.push_back(end == begin + 1 ? concat(branches[begin]) : factored_run({first, last}, levels - 1));
     begin = end;
   }
   return plain_alternate(children);
 }
 
 NodeId Syntax::factored_run(std::vector<Branch> run, int levels) {
-  size_t common = run[0].size();
+  const Branch& model = run[0];
+  size_t common = model.size();
   for (const Branch& branch : run) {
-    const auto end = std::mismatch(run[0].begin(), run[0].begin() + static_cast<int64_t>(std::min(common, branch.size())),
-                                   branch.begin());
-    common = static_cast<size_t>(end.first - run[0].begin());
+    const auto end = model.begin() + static_cast<int64_t>(std::min(common, branch.size()));
+    common = static_cast<size_t>(std::mismatch(model.begin(), end, branch.begin()).first - model.begin());
     budget_.work(static_cast<int64_t>(branch.size()));
   }
-  Branch joined(run[0].begin(), run[0].begin() + static_cast<int64_t>(common));
+  Branch joined(model.begin(), model.begin() + static_cast<int64_t>(common));
   for (Branch& branch : run) branch.erase(branch.begin(), branch.begin() + static_cast<int64_t>(common));
   joined.push_back(factored(std::move(run), levels));
   return concat(joined);

@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "regex_budget.h"
-#include "regex_charset.h"
-#include "regex_intern.h"
+#include "budget.h"
+#include "charset.h"
+#include "intern.h"
 
 namespace fastmask::regex {
 
@@ -19,7 +19,7 @@ using NodeId = uint32_t;   // index of a Node in its Syntax
 using ClassId = uint32_t;  // index of a CharSet in its Syntax
 
 constexpr uint32_t kUnbounded = UINT32_MAX;  // as the maximum of a repetition
-constexpr int kHighest = 1000;               // tree; whoever walks it may recurse this deep
+constexpr int kHighest = 1000;               // tree that joining alternatives may make
 
 // Assertions about the place between two characters. The Unicode word boundaries are missing: outlines-core
 // refuses them. So is the start of the text as something that can hold: it can only be asked for at the very
@@ -46,7 +46,7 @@ struct Node {
   bool greedy;    // kRepeat
   bool nullable;  // can match the empty text
   bool empty;     // can match nothing but the empty text
-  uint16_t height;  // of the tree below, at most kHighest
+  uint16_t height;  // of the tree below: at most kHighest and the parser's nesting, so it is safe to recurse
   // kChars: class · kLook: a Look · kConcat, kAlternate: first index in children, number of them (≥ 2)
   // kRepeat: body, minimum, maximum
   uint32_t a, b, c;

@@ -1,17 +1,13 @@
-"""Whatever describes a JSON schema → its text, audited."""
+"""Whatever describes a JSON schema → its text."""
 
 from __future__ import annotations
 
 import json
-import warnings
 from typing import Any
 
-from fastmask.errors import InputTypeError, SchemaError, UnsupportedSchemaError, UnsupportedSchemaWarning
-from fastmask.schema_audit import audit
+from fastmask.errors import InputTypeError, SchemaError
 
-__all__ = ["require_enforced", "schema_text"]
-
-_LISTED_FINDINGS = 5  # of a schema's faults; a message is no report
+__all__ = ["schema_text"]
 
 
 def schema_text(schema: Any) -> str:
@@ -51,21 +47,3 @@ def _pydantic_schema(annotation: Any) -> Any:
         return pydantic.TypeAdapter(annotation).json_schema()
     except pydantic.errors.PydanticUserError as error:
         raise SchemaError(f"pydantic makes no JSON schema of {annotation!r}: {error}") from error
-
-
-def require_enforced(schema: str, strict: bool) -> None:
-    """Refuse a schema (its text) of which the translation would drop or weaken a part; or warn, unless ``strict``.
-
-    Raises:
-        UnsupportedSchemaError: with ``strict``; names the JSON pointer of each such part and what would happen.
-    """
-    findings = audit(json.loads(schema))
-    if not findings:
-        return
-    listed = [f"  {finding.pointer or '/'}: {finding.effect}" for finding in findings[:_LISTED_FINDINGS]]
-    if len(findings) > _LISTED_FINDINGS:
-        listed.append(f"  … and {len(findings) - _LISTED_FINDINGS} more")
-    found = "a part of this schema would not be enforced:\n" + "\n".join(listed)
-    if strict:
-        raise UnsupportedSchemaError(f"{found}\nSay it in other keywords, or pass strict=False and validate afterwards")
-    warnings.warn(found, UnsupportedSchemaWarning, stacklevel=3)

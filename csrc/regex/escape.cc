@@ -1,7 +1,7 @@
 // Escapes: \n \x41 \d \p{Greek} \z and their like.
 #include <string>
 
-#include "regex_class.h"
+#include "class.h"
 
 namespace fastmask::regex {
 namespace {
@@ -146,9 +146,10 @@ Escape EscapeParser::perl_class() {
 Escape EscapeParser::unicode_class() {
   const bool negated = cursor_.now() == 'P';
   cursor_.bump_and_skip();
-  const size_t begin = cursor_.offset();
+  const bool braced = cursor_.now() == '{';
+  const size_t begin = cursor_.offset() + braced;
   std::string name;
-  if (cursor_.now() == '{') {
+  if (braced) {
     while (cursor_.bump_and_skip() && cursor_.now() != '}') {
       name += cursor_.now() < 0x80 ? static_cast<char>(cursor_.now()) : '\x80';  // no name has a non-ASCII character
     }

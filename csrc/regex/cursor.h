@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "regex_budget.h"
+#include "budget.h"
 
 namespace fastmask::regex {
 
@@ -58,7 +58,8 @@ class Cursor {
   // What stands from `begin` up to this place.
   std::string_view text_since(size_t begin) const { return text_.substr(begin, at_ - begin); }
 
-  // Throws Error(kRegex), which counts in characters: at `offset` stands something where `expected` should; `advice` says what to do.
+  // Throws Error(kRegex): at `offset` stands something where `expected` should; `advice` says what to do. The
+  // message counts in characters.
   [[noreturn]] void fail(size_t offset, const std::string& expected, const std::string& advice) const;
 
   Flags flags;

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "regex_budget.h"
+#include "budget.h"
 
 namespace fastmask::regex {
 

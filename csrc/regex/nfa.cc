@@ -1,9 +1,9 @@
-#include "regex_nfa.h"
+#include "nfa.h"
 
 #include <algorithm>
 #include <unordered_map>
 
-#include "regex_intern.h"
+#include "intern.h"
 
 namespace fastmask::regex {
 namespace {
@@ -43,7 +43,7 @@ class NfaBuilder {
 
  private:
   // Each returns the step that begins a match of the node and goes on at `next`. The recursion is as deep as
-  // the tree, which the parser has limited.
+  // the tree, see Node::height.
   StepId build(NodeId id, StepId next);
   StepId build_anew(const Node& node, StepId next);
   StepId build_concat(const Node& node, StepId next);

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "regex.h"
+#include "../regex.h"
 
 namespace fastmask::regex {
 

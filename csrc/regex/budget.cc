@@ -1,9 +1,9 @@
-#include "regex_budget.h"
+#include "budget.h"
 
 #include <cstdio>
 #include <string>
 
-#include "error.h"
+#include "../error.h"
 
 namespace fastmask::regex {
 namespace {

@@ -1,14 +1,14 @@
 // One pass from left to right with a stack of open groups. Items wait on a second stack until their branch ends,
 // branches on a third until their group closes.
-#include "regex_parser.h"
+#include "parser.h"
 
 #include <algorithm>
 #include <set>
 #include <string>
 
-#include "regex_class.h"
-#include "regex_cursor.h"
-#include "regex_group_memory.h"
+#include "class.h"
+#include "cursor.h"
+#include "group_memory.h"
 
 namespace fastmask::regex {
 namespace {
@@ -211,7 +211,8 @@ Flags Parser::parse_flags() {
                        : c == 'x' ? &flags.verbose
                                   : nullptr;
     if ((!flag && c != '-') || seen.find(static_cast<char>(c)) != std::string::npos) {
-      cursor_.fail(cursor_.offset(), "one of the flags i, m, s, U, u, R, x, each once, or one `-` before those to unset",
+      cursor_.fail(cursor_.offset(),
+                   "one of the flags i, m, s, U, u, R, x, each once, or one `-` before those to unset",
                    "write (?:…) for a group without flags");
     }
     if (flag) *flag = value; else value = false;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "regex_charset.h"
+#include "charset.h"
 
 namespace fastmask::regex {
 namespace {
@@ -13,7 +13,7 @@ struct NamedSet {
   int set;           // index into kSets
 };
 
-#include "regex_unicode_tables.inc"
+#include "unicode_tables.inc"
 
 // Reads the numbers of one packed string: five bits a digit, low digits first, the last digit below 32.
 class Numbers {

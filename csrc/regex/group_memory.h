@@ -29,7 +29,8 @@ class GroupMemory {
       const auto bucket = buckets_.find(key(rest, length));
       if (bucket == buckets_.end()) continue;
       for (const Seen& seen : bucket->second.latest) {
-        if (!seen.text.empty() && rest.compare(0, seen.text.size(), seen.text) == 0 && suits(seen.payload)) return &seen;
+        const bool is_copy = !seen.text.empty() && rest.compare(0, seen.text.size(), seen.text) == 0;
+        if (is_copy && suits(seen.payload)) return &seen;
       }
     }
     return nullptr;

@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "regex_budget.h"
+#include "budget.h"
 
 namespace fastmask::regex {
 

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "regex_budget.h"
-#include "regex_syntax.h"
+#include "budget.h"
+#include "syntax.h"
 
 namespace fastmask::regex {
 

@@ -1,17 +1,16 @@
-#include "regex_determinise.h"
+#include "determinise.h"
 
 #include <algorithm>
 #include <array>
 #include <memory>
-#include <string>
 #include <vector>
 
-#include "error.h"
-#include "regex_arena.h"
-#include "regex_byte_classes.h"
-#include "regex_closure.h"
-#include "regex_intern.h"
-#include "regex_utf8.h"
+#include "../error.h"
+#include "arena.h"
+#include "byte_classes.h"
+#include "closure.h"
+#include "intern.h"
+#include "utf8.h"
 
 namespace fastmask::regex {
 namespace {
@@ -70,7 +69,7 @@ class Determiniser {
   void expand(StateId id);
   void find_readers(const State& state);
   void find_readers_by_kind(const State& state);
-  void add_readers(const std::vector<StepId>& steps, Beside kind);
+  void add_readers(const StepId* begin, const StepId* end, Beside kind);
   ClassId of_kind(ClassId characters, Beside kind);
   const Dispatch& dispatch_for_readers();
   const Dispatch& shared_dispatch();
@@ -79,7 +78,6 @@ class Determiniser {
   StateId state_inside(const std::vector<Edge>& row);
   void tell_bytes_apart(const Dispatch& dispatch);
 
-  void refuse_what_cannot_match() const;
   Dfa table() const;
 
   const Nfa& nfa_;
@@ -199,36 +197,31 @@ void Determiniser::expand(StateId id) {
 void Determiniser::find_readers(const State& state) {
   readers_.clear();
   if (syntax_.has_looks()) return find_readers_by_kind(state);
-  reached_.assign(state.key + 1, state.key + state.key_length);
-  add_readers(reached_, Beside::kOther);
+  add_readers(state.key + 1, state.key + state.key_length, Beside::kOther);
 }
 
 void Determiniser::find_readers_by_kind(const State& state) {
-  const std::vector<StepId> steps(state.key + 1, state.key + state.key_length);
+  const StepId* const begin = state.key + 1;
+  const StepId* const end = state.key + state.key_length;
   for (int kind = 0; kind < kNumCharacterKinds; ++kind) {
     const auto after = static_cast<Beside>(kind);
-    reached_.clear();
     if (state.key[0] == kClosed) {
-      reached_ = steps;
-    } else {
-      const Place place{static_cast<Beside>(state.key[0]), after};
-      closure_.follow(steps, &place, reached_);
+      add_readers(begin, end, after);
+      continue;
     }
-    const size_t before = readers_.size();
-    add_readers(reached_, after);
-    size_t kept = before;
-    for (size_t i = before; i < readers_.size(); ++i) {
-      readers_[i].characters = of_kind(readers_[i].characters, after);
-      if (!syntax_.char_set(readers_[i].characters).empty()) readers_[kept++] = readers_[i];
-    }
-    readers_.resize(kept, Reader{});
+    const Place place{static_cast<Beside>(state.key[0]), after};
+    reached_.clear();
+    closure_.follow({begin, end}, &place, reached_);
+    add_readers(reached_.data(), reached_.data() + reached_.size(), after);
   }
 }
 
-void Determiniser::add_readers(const std::vector<StepId>& steps, Beside kind) {
-  for (const StepId id : steps) {
-    const Step& step = nfa_.steps[id];
-    if (step.kind == Step::Kind::kChars) readers_.push_back({step.value, step.next, kind});
+void Determiniser::add_readers(const StepId* begin, const StepId* end, Beside kind) {
+  for (const StepId* id = begin; id != end; ++id) {
+    const Step& step = nfa_.steps[*id];
+    if (step.kind != Step::Kind::kChars) continue;
+    const ClassId characters = syntax_.has_looks() ? of_kind(step.value, kind) : step.value;
+    if (!syntax_.char_set(characters).empty()) readers_.push_back({characters, step.next, kind});
   }
 }
 
@@ -359,23 +352,7 @@ void Determiniser::tell_bytes_apart(const Dispatch& dispatch) {
   }
 }
 
-// A dead end was meant to match something, and outlines-core refuses it too.
-void Determiniser::refuse_what_cannot_match() const {
-  bool can_match = false;
-  bool dead_end = false;
-  for (size_t id = 0; id < states_.size(); ++id) {
-    can_match |= is_final_[id] != 0;
-    dead_end |= is_final_[id] == 0 && states_[id].num_edges == 0;
-  }
-  if (can_match && !dead_end) return;
-  throw Error(ErrorKind::kRegex,
-              "the pattern is refused: " + std::string(can_match ? "a part of it" : "it") +
-                  " can match no text; look for an empty class such as [a&&b], or an assertion that cannot hold "
-                  "where it stands, such as `a\\Ab`");
-}
-
 Dfa Determiniser::table() const {
-  refuse_what_cannot_match();
   Dfa dfa;
   dfa.class_of = byte_classes_.class_of();
   dfa.num_classes = byte_classes_.count();
