@@ -60,6 +60,19 @@ def test_an_index_over_every_vocabulary(case, sample, index, compared):
     compared["from_index, long"] += same_on_all_states(con, oracle.TokenIndex(index, sample.eos))
 
 
+def test_an_index_may_end_on_more_ids_than_its_own():
+    from outlines_core import Vocabulary
+
+    index = Index("a+", Vocabulary(2, {b"a": [0, 1]}))
+    con = fm.Constraint.from_index(index, fm.Vocabulary([b"a", b"a"], eos_token_id=[2, 4], size=6))
+    final = con.advance(con.initial_state, 1)
+    assert con.allowed_tokens(con.initial_state).tolist() == [0, 1]
+    assert con.allowed_tokens(final).tolist() == [0, 1, 2, 4]
+    assert con.advance(final, 0) == con.advance(final, 1)
+    assert [con.advance(final, token) for token in range(2, 6)] == [fm.DONE, fm.DEAD, fm.DONE, fm.DEAD]
+    assert [con.advance(con.initial_state, token) for token in range(2, 6)] == [fm.DEAD] * 4
+
+
 @each(PYTHON_CASES + ORACLE_ALONE)
 def test_same_bits_as_the_oracle(case, small, compared):
     con = fm.Constraint.from_regex(case.regex, small.vocabulary)
