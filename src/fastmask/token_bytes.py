@@ -157,30 +157,45 @@ def _byte_level_piece(piece: str) -> bytes:
 def _sentencepiece(pieces: list[str | None]) -> TokenBytes:
     """All pieces at once: the text of the whole, cut where the UTF-8 lengths of the pieces' characters add up."""
     present, is_text = _present(pieces, "")
-    byte_of = _byte_tokens(present)
-    present = [*present]
-    for token_id in byte_of:
-        present[token_id] = "\0"  # one byte wide; the byte itself follows below
-    text = "".join(present).replace(_SPACE_SYMBOL, " ")
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-    ends = np.zeros(len(codes) + 1, np.int64)
-    np.cumsum(1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000), out=ends[1:])
-    offsets = ends[_offsets(present)]
-    data = bytearray(text.encode("utf-8", "surrogatepass"))
+    text = "".join(present)
+    starts = _offsets(present)
+    byte_of = _byte_tokens(text, starts)
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").copy()
+    codes[codes == ord(_SPACE_SYMBOL)] = ord(" ")
+
+    kept = np.ones(len(codes), np.bool_)
+    dropped = np.zeros(len(starts), np.int64)
+    for token_id in byte_of:  # its first character makes room for the byte, which follows below
+        codes[starts[token_id]] = 0
+        kept[starts[token_id] + 1 : starts[token_id + 1]] = False
+        dropped[token_id + 1] = starts[token_id + 1] - starts[token_id] - 1
+    codes, starts = codes[kept], starts - np.cumsum(dropped)
+
+    offsets = _utf8_offsets(codes)[starts]
+    data = bytearray(codes.tobytes().decode("utf-32-le", "surrogatepass").encode("utf-8", "surrogatepass"))
     for token_id, byte in byte_of.items():
         data[offsets[token_id]] = byte
     return TokenBytes(bytes(data), offsets, is_text)
 
 
-def _byte_tokens(pieces: Sequence[str]) -> dict[int, int]:
-    """The ids of the pieces that spell a byte, ``<0xE9>``, and that byte."""
-    starts = _offsets(pieces)
+def _byte_tokens(text: str, starts: npt.NDArray[np.int64]) -> dict[int, int]:
+    """The ids of the pieces that spell a byte, ``<0xE9>``, and that byte; ``text`` is all pieces in a row."""
     found = {}
-    for match in _BYTE_TOKEN.finditer("".join(pieces)):
+    for match in _BYTE_TOKEN.finditer(text):
         token_id = int(np.searchsorted(starts, match.start(), side="right")) - 1
         if starts[token_id] == match.start() and starts[token_id + 1] == match.end():
             found[token_id] = int(match[1], 16)
     return found
+
+
+def _utf8_offsets(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+    """Where the bytes of each character (a code point) begin in UTF-8, and where the last one's end."""
+    widths = np.ones(len(codes), np.uint8)
+    for longer in (0x80, 0x800, 0x10000):
+        widths += codes >= longer
+    offsets = np.zeros(len(codes) + 1, np.int64)
+    np.cumsum(widths, out=offsets[1:])
+    return offsets
 
 
 def _with_added_tokens(tokens: TokenBytes, tokenizer: Any) -> TokenBytes:
