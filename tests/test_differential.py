@@ -11,6 +11,7 @@ from tests import oracle
 from tests.cases import AFFECTED_BY_OUTLINES_MATCH_DELAY, READ_AS_FIRST_CHOICE_BY_OUTLINES, REGEXES, SCHEMAS, Case
 from tests.compare import outlines_vocabulary, same_on_all_states
 from tests.vocabularies import SHARED
+from tests.wild_schemas import SAMPLE, wild_cases
 
 Index = pytest.importorskip("outlines_core").Index
 json_schema = pytest.importorskip("outlines_core").json_schema
@@ -22,6 +23,7 @@ BITS_IN_EVERY_RUN = 10_000_000
 BITS_IN_LONG_RUN = 1_000_000_000
 
 PYTHON_CASES = [case for case in CASES if case.python]
+WILD = wild_cases(200)
 ORACLE_ALONE = AFFECTED_BY_OUTLINES_MATCH_DELAY + READ_AS_FIRST_CHOICE_BY_OUTLINES
 
 
@@ -43,6 +45,31 @@ def index(case, outlines_tokens):
 def test_same_bits_as_outlines_core(case, sample, index, compared):
     con = fm.Constraint.from_regex(case.regex, sample.vocabulary)
     compared["outlines-core"] += same_on_all_states(con, oracle.TokenIndex(index, sample.eos))
+
+
+@each(WILD)
+def test_same_bits_on_schemas_from_the_wild(case, small, compared):
+    compared["wild"] += _same_bits_if_read_alike(case, small)
+
+
+@pytest.mark.long
+@each(WILD)
+def test_same_bits_on_schemas_from_the_wild_over_every_vocabulary(case, sample, compared):
+    compared["wild, long"] += _same_bits_if_read_alike(case, sample)
+
+
+def _read_alike(con) -> bool:
+    """outlines-core's reading differs from ours only where a match can be the beginning of a longer one."""
+    states = range(con.initial_state, con.num_states)
+    return not any(con.is_final(state) and len(con.allowed_tokens(state)) > 1 for state in states)
+
+
+def _same_bits_if_read_alike(case, sample) -> int:
+    con = fm.Constraint.from_regex(case.regex, sample.vocabulary)
+    if not _read_alike(con):
+        return 0
+    index = Index(case.regex, outlines_vocabulary(sample.tokens, sample.eos))
+    return same_on_all_states(con, oracle.TokenIndex(index, sample.eos))
 
 
 @each(CASES)
@@ -116,6 +143,12 @@ def test_enough_bits_were_compared(compared, request):
     skip_unless_all_ran(request, "test_same_bits_as_outlines_core", "test_an_index_of_ones_own_is_walked_as_it_is")
     assert compared["outlines-core"] >= BITS_IN_EVERY_RUN
     assert compared["from_index"] >= BITS_IN_EVERY_RUN
+
+
+@pytest.mark.skipif(not SAMPLE.is_file(), reason=f"no sample of schemas at {SAMPLE}; set FASTMASK_SHARED")
+def test_the_wild_schemas_are_many_and_nearly_all_are_compared(small):
+    assert len(WILD) == 200
+    assert sum(_read_alike(fm.Constraint.from_regex(case.regex, small.vocabulary)) for case in WILD) >= 190
 
 
 @pytest.mark.long
