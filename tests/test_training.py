@@ -7,7 +7,10 @@ import random
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("conllu")
+
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import fastmask as fm

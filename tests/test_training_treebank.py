@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.importorskip("conllu")
+
 from fastmask import FastmaskError
 from training.errors import TreebankError
 from training.treebank import DOCUMENT_LENGTH, read_treebank, split_by_document
