@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
 
 import fastmask as fm
 from tests import oracle
 from tests.cases import AFFECTED_BY_OUTLINES_MATCH_DELAY, READ_AS_FIRST_CHOICE_BY_OUTLINES, REGEXES, SCHEMAS, Case
 from tests.compare import outlines_vocabulary, same_on_all_states
+from tests.regex_strategies import PLAIN, patterns
 from tests.vocabularies import SHARED
 from tests.wild_schemas import SAMPLE, wild_cases
 
@@ -49,13 +51,13 @@ def test_same_bits_as_outlines_core(case, sample, index, compared):
 
 @each(WILD)
 def test_same_bits_on_schemas_from_the_wild(case, small, compared):
-    compared["wild"] += _same_bits_if_read_alike(case, small)
+    compared["wild"] += _same_bits_if_read_alike(case, small, outlines_vocabulary(small.tokens, small.eos))
 
 
 @pytest.mark.long
 @each(WILD)
-def test_same_bits_on_schemas_from_the_wild_over_every_vocabulary(case, sample, compared):
-    compared["wild, long"] += _same_bits_if_read_alike(case, sample)
+def test_same_bits_on_schemas_from_the_wild_over_every_vocabulary(case, sample, outlines_tokens, compared):
+    compared["wild, long"] += _same_bits_if_read_alike(case, sample, outlines_tokens)
 
 
 def _read_alike(con) -> bool:
@@ -64,12 +66,21 @@ def _read_alike(con) -> bool:
     return not any(con.is_final(state) and len(con.allowed_tokens(state)) > 1 for state in states)
 
 
-def _same_bits_if_read_alike(case, sample) -> int:
+def _same_bits_if_read_alike(case, sample, outlines_tokens) -> int:
     con = fm.Constraint.from_regex(case.regex, sample.vocabulary)
     if not _read_alike(con):
         return 0
-    index = Index(case.regex, outlines_vocabulary(sample.tokens, sample.eos))
+    index = Index(case.regex, outlines_tokens)
     return same_on_all_states(con, oracle.TokenIndex(index, sample.eos))
+
+
+@pytest.mark.long
+@settings(max_examples=40)
+@given(drawn=patterns(PLAIN))
+def test_same_bits_on_drawn_patterns_over_every_vocabulary(drawn, sample, outlines_tokens, compared):
+    """Every drawn text ends in a mark of its own, so that none is the beginning of another: see `_read_alike`."""
+    case = Case("drawn", f"({drawn})!")
+    compared["drawn, long"] += _same_bits_if_read_alike(case, sample, outlines_tokens)
 
 
 @each(CASES)
