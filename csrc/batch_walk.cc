@@ -10,7 +10,7 @@
 namespace fastmask {
 namespace {
 
-// A chunk should outweigh the cost of handing it out (about a microsecond) many times over.
+// A chunk should outweigh the cost of handing it out (an atomic addition, a lock) many times over.
 constexpr int64_t kTokensPerChunk = 1 << 13;
 constexpr int64_t kBytesPerChunk = 1 << 18;
 

@@ -11,7 +11,7 @@
 namespace fastmask {
 namespace {
 
-constexpr int64_t kStatesPerChunk = 4;  // a row costs 10 to 1,000 µs to fill, a chunk about one to hand out
+constexpr int64_t kStatesPerChunk = 4;  // rows differ widely in cost, so few to a chunk
 
 }  // namespace
 

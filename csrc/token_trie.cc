@@ -39,8 +39,7 @@ std::vector<SortKey> sort_keys(const Vocabulary& vocabulary) {
   return keys;
 }
 
-// Sorts by prefix: least significant 16 bits first, each pass keeping the order of the one before. Comparing would
-// cost about four times as much.
+// Sorts by prefix: least significant 16 bits first, each pass keeping the order of the one before.
 void radix_sort(std::vector<SortKey>& keys) {
   std::vector<SortKey> sorted(keys.size());
   std::vector<uint32_t> start((1 << 16) + 1);
