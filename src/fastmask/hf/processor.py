@@ -1,4 +1,4 @@
-"""Constrained generation in transformers: one logits processor for any batch and any way of decoding."""
+"""One logits processor for any batch and any way of decoding."""
 
 from __future__ import annotations
 
