@@ -11,7 +11,7 @@ namespace fastmask {
 namespace {
 
 // A chunk should outweigh the cost of handing it out (an atomic addition, a lock) many times over.
-constexpr int64_t kTokensPerChunk = 1 << 13;
+constexpr int64_t kTokensPerChunk = 1 << 12;
 constexpr int64_t kBytesPerChunk = 1 << 18;
 
 int64_t grain_for(int64_t per_chunk, int64_t per_item) { return std::max<int64_t>(1, per_chunk / std::max<int64_t>(1, per_item)); }

@@ -156,10 +156,11 @@ Array<uint8_t> final_states(const Engine& engine) {
 }
 
 template <class TokenId>
-Array<State> walk(const Engine& engine, const Array<TokenId>& tokens, const Array<int64_t>& offsets,
-                  const Array<int64_t>& lengths, const std::optional<Array<int64_t>>& start, int64_t after,
-                  int64_t width) {
+void walk(const Engine& engine, const Array<TokenId>& tokens, const Array<int64_t>& offsets,
+          const Array<int64_t>& lengths, const std::optional<Array<int64_t>>& start, int64_t after, Array<State> out) {
   const py::ssize_t count = offsets.size();
+  if (out.ndim() != 2 || out.shape(0) != count) throw Error(ErrorKind::kInput, "out must have one row for each row of tokens");
+  const int64_t width = out.shape(1);
   require_length(lengths.size(), count, "lengths");
   if (start) require_length(start->size(), count, "start");
   for (py::ssize_t b = 0; b < count; ++b)
@@ -167,12 +168,10 @@ Array<State> walk(const Engine& engine, const Array<TokenId>& tokens, const Arra
         lengths.data()[b] > tokens.size() - offsets.data()[b])
       throw Error(ErrorKind::kInput, "length " + std::to_string(lengths.data()[b]) + " of row " + std::to_string(b) +
                                          " does not fit the tokens given");
-  Array<State> states({count, static_cast<py::ssize_t>(width)});
-  State* out = states.mutable_data();
+  State* states = out.mutable_data();
   const py::gil_scoped_release unlock;
   walk_rows(*engine.automaton, TokenRows<TokenId>{tokens.data(), offsets.data(), lengths.data(), count},
-            Start{start ? start->data() : nullptr, after}, width, out);
-  return states;
+            Start{start ? start->data() : nullptr, after}, width, states);
 }
 
 template <class TokenId>
@@ -247,9 +246,9 @@ void define_engine(py::module_& m) {
       .def_property_readonly("nbytes", [](const Engine& e) { return e.automaton->nbytes() + e.masks.nbytes(); })
       .def("final_states", &final_states)
       .def("walk", &walk<int32_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
-           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("width"))
+           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("out").noconvert())
       .def("walk", &walk<int64_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
-           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("width"))
+           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("out").noconvert())
       .def("advance", &advance_states<int32_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("advance", &advance_states<int64_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("packed_rows", &packed_rows, py::arg("states").noconvert(), py::arg("out").noconvert())

@@ -21,6 +21,16 @@
 namespace fastmask {
 namespace {
 
+// Falling asleep and being woken takes about as long as a small batch, and a woken thread may begin on its waker's
+// processor. Batches come in quick succession, so a thread looks out for a moment before it sleeps.
+constexpr std::chrono::microseconds kLookOut{100};
+
+template <class Condition>
+void look_out_for(Condition&& come) {
+  const auto end = std::chrono::steady_clock::now() + kLookOut;
+  while (!come() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+}
+
 // One parallel_for in flight. Owned jointly by the caller and by the workers that still look at it.
 struct Loop {
   int64_t count, grain;
@@ -70,6 +80,7 @@ struct Loop {
   }
 
   void wait() {
+    look_out_for([this] { return pending.load(std::memory_order_acquire) == 0; });
     std::unique_lock<std::mutex> lock(mutex);
     finished.wait(lock, [this] { return pending.load(std::memory_order_acquire) == 0; });
     if (error) std::rethrow_exception(error);
@@ -111,6 +122,7 @@ class ThreadPool {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       loops_.push_back(loop);
+      arrived_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
     loop->work(Throttle());
@@ -123,14 +135,17 @@ class ThreadPool {
 
  private:
   void serve() {
+    uint64_t seen = 0;
     for (;;) {
       std::shared_ptr<Loop> loop;
       {
         std::unique_lock<std::mutex> lock(mutex_);
         wake_.wait(lock, [&] { return stopping_ || (loop = open_loop()) != nullptr; });
         if (stopping_) return;
+        seen = arrived_.load(std::memory_order_relaxed);
       }
       loop->work([] {});
+      look_out_for([&] { return arrived_.load(std::memory_order_acquire) != seen; });
     }
   }
 
@@ -143,6 +158,7 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Loop>> loops_;
+  std::atomic<uint64_t> arrived_{0};  // loops so far; written under mutex_
   bool stopping_ = false;
   std::vector<std::thread> workers_;
 };

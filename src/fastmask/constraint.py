@@ -234,7 +234,7 @@ class Constraint:
 
     # ---- tokens → states --------------------------------------------------------------------------------
 
-    def walk(self, tokens: Any, start: Any = 0, lengths: Any = None) -> Any:
+    def walk(self, tokens: Any, start: Any = 0, lengths: Any = None, out: Any = None) -> Any:
         """The state after every token of every row.
 
         Args:
@@ -242,13 +242,15 @@ class Constraint:
             start: index of each row's first constrained token, 0 … its length: one integer, integers [B], or
                 ``fm.after(token_id)``. Tokens before it are not looked at.
             lengths: integers [B], where rows of an array are padded on the right.
+            out: a contiguous int32 array or CPU tensor [B, T] to write to instead of a new one. Called again and
+                again, that saves mapping fresh memory each time.
 
         Returns:
             int32 [B, T] (ragged rows: T is the longest). Positions past a row's length repeat its last state.
 
         Raises:
             TokenRangeError: a token id outside the vocabulary; the message names row and position.
-            InputError, InputTypeError: shapes, dtypes, starts or lengths that do not fit.
+            InputError, InputTypeError: shapes, dtypes, starts, lengths or ``out`` that do not fit.
         """
         rows = token_rows(tokens, lengths)
         index, trigger = None, 0
@@ -256,8 +258,10 @@ class Constraint:
             trigger = self._token(start.token_id)
         else:
             index = start_per_row(start, len(rows.offsets))
-        states = self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, rows.width)
-        return like(states, rows.template)
+        shape = (len(rows.offsets), rows.width)
+        states = np.empty(shape, np.int32) if out is None else _writable(out, shape, np.int32)
+        self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, states)
+        return like(states, rows.template) if out is None else out
 
     def advance(self, states: Any, tokens: Any) -> Any:
         """One token further: int32 [...] from states [...] and tokens [...]; one ``int`` from two.
