@@ -16,11 +16,6 @@ constexpr int64_t kBytesPerChunk = 1 << 18;
 
 int64_t grain_for(int64_t per_chunk, int64_t per_item) { return std::max<int64_t>(1, per_chunk / std::max<int64_t>(1, per_item)); }
 
-[[noreturn]] void throw_bad_token(int64_t token, int64_t vocab_size, const std::string& place) {
-  throw Error(ErrorKind::kTokenRange, "token id " + std::to_string(token) + " at " + place + " lies outside 0 … " +
-                                          std::to_string(vocab_size - 1) + ", the vocabulary of this constraint");
-}
-
 void require_state(State state, State num_states, int64_t position) {
   if (static_cast<uint32_t>(state) >= static_cast<uint32_t>(num_states))
     throw Error(ErrorKind::kTokenRange, "state " + std::to_string(state) + " at position " + std::to_string(position) +
@@ -99,9 +94,24 @@ void gather_bools(MaskTable& table, const State* states, int64_t count, uint8_t*
   });
 }
 
+template <class Element>
+void select_scores(MaskTable& table, const State* states, const int64_t* rows, int64_t count,
+                   const Scores<Element>& scores) {
+  table.prepare(states, count);
+  parallel_for(count, grain_for(kBytesPerChunk, scores.width * sizeof(Element)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t at = (rows == nullptr ? i : rows[i]) * scores.width;
+      table.row(states[i])->select(scores.in + at, scores.width, scores.forbidden, scores.out + at);
+    }
+  });
+}
+
 template void walk_rows(const TokenAutomaton&, const TokenRows<int32_t>&, const Start&, int64_t, State*);
 template void walk_rows(const TokenAutomaton&, const TokenRows<int64_t>&, const Start&, int64_t, State*);
 template void advance(const TokenAutomaton&, const State*, const int32_t*, int64_t, State*);
 template void advance(const TokenAutomaton&, const State*, const int64_t*, int64_t, State*);
+template void select_scores(MaskTable&, const State*, const int64_t*, int64_t, const Scores<uint16_t>&);
+template void select_scores(MaskTable&, const State*, const int64_t*, int64_t, const Scores<uint32_t>&);
+template void select_scores(MaskTable&, const State*, const int64_t*, int64_t, const Scores<uint64_t>&);
 
 }  // namespace fastmask

@@ -41,4 +41,18 @@ void advance(const TokenAutomaton& automaton, const State* states, const TokenId
 void gather_packed(MaskTable& table, const State* states, int64_t count, uint32_t* out);
 void gather_bools(MaskTable& table, const State* states, int64_t count, uint8_t* out);
 
+// Scores of the next token, a row of `width` ≥ vocab_size elements for each state: what is allowed is copied, all
+// else set to `forbidden`. State i is that of row rows[i], or of row i where `rows` is null; rows of no state are
+// left as they are. `out` may be `in`. See MaskRow::select for what an element is.
+template <class Element>
+struct Scores {
+  const Element* in;
+  int64_t width;
+  Element forbidden;
+  Element* out;
+};
+template <class Element>
+void select_scores(MaskTable& table, const State* states, const int64_t* rows, int64_t count,
+                   const Scores<Element>& scores);
+
 }  // namespace fastmask

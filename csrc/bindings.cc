@@ -16,6 +16,7 @@
 #include "token_table.h"
 #include "mask_table.h"
 #include "regex.h"
+#include "replay.h"
 #include "thread_pool.h"
 #include "trie_product.h"
 
@@ -184,6 +185,19 @@ Array<State> advance_states(const Engine& engine, const Array<State>& states, co
   return next;
 }
 
+// `tokens` [B, n] may be a slice of wider rows: only its columns must lie side by side.
+Array<State> read_rows(Replay& replay, const py::array_t<int64_t, 0>& tokens) {
+  if (tokens.ndim() != 2) throw Error(ErrorKind::kInput, "tokens must have two dimensions [batch, time]");
+  const py::ssize_t count = tokens.shape(0), length = tokens.shape(1), item = sizeof(int64_t);
+  if ((length > 1 && tokens.strides(1) != item) || tokens.strides(0) % item != 0)
+    throw Error(ErrorKind::kInput, "the tokens of a row must lie side by side");
+  Array<State> states(count);
+  State* out = states.mutable_data();
+  const py::gil_scoped_release unlock;
+  replay.read(tokens.data(), tokens.strides(0) / item, count, length, out);
+  return states;
+}
+
 void packed_rows(Engine& engine, const Array<State>& states, Array<int32_t> out) {
   require_length(out.size(), states.size() * words_for(engine.masks.vocab_size()), "out");
   auto* rows = reinterpret_cast<uint32_t*>(out.mutable_data());
@@ -196,6 +210,26 @@ void bool_rows(Engine& engine, const Array<State>& states, Array<bool> out) {
   auto* rows = reinterpret_cast<uint8_t*>(out.mutable_data());
   const py::gil_scoped_release unlock;
   gather_bools(engine.masks, states.data(), states.size(), rows);
+}
+
+// `scores` and `out` are [R, width] bit patterns of floats; state i is that of row rows[i], or of row i.
+template <class Element>
+void select_rows(Engine& engine, const Array<State>& states, const std::optional<Array<int64_t>>& rows,
+                 const Array<Element>& scores, Element forbidden, Array<Element> out) {
+  if (scores.ndim() != 2 || scores.shape(1) < engine.masks.vocab_size())
+    throw Error(ErrorKind::kInput, "scores must have two dimensions [rows, width], width at least the vocabulary's size");
+  require_length(out.size(), scores.size(), "out");
+  if (!rows) require_length(states.size(), scores.shape(0), "states");
+  if (rows) {
+    require_length(rows->size(), states.size(), "rows");
+    for (py::ssize_t i = 0; i < rows->size(); ++i)
+      if (rows->data()[i] < 0 || rows->data()[i] >= scores.shape(0))
+        throw Error(ErrorKind::kInput, "row " + std::to_string(rows->data()[i]) + " lies outside the scores");
+  }
+  Element* selected = out.mutable_data();
+  const py::gil_scoped_release unlock;
+  select_scores(engine.masks, states.data(), rows ? rows->data() : nullptr, states.size(),
+                Scores<Element>{scores.data(), static_cast<int64_t>(scores.shape(1)), forbidden, selected});
 }
 
 void define_sources(py::module_& m) {
@@ -252,7 +286,22 @@ void define_engine(py::module_& m) {
       .def("advance", &advance_states<int32_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("advance", &advance_states<int64_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("packed_rows", &packed_rows, py::arg("states").noconvert(), py::arg("out").noconvert())
+      .def("select_rows", &select_rows<uint16_t>, py::arg("states").noconvert(), py::arg("rows"),
+           py::arg("scores").noconvert(), py::arg("forbidden"), py::arg("out").noconvert())
+      .def("select_rows", &select_rows<uint32_t>, py::arg("states").noconvert(), py::arg("rows"),
+           py::arg("scores").noconvert(), py::arg("forbidden"), py::arg("out").noconvert())
+      .def("select_rows", &select_rows<uint64_t>, py::arg("states").noconvert(), py::arg("rows"),
+           py::arg("scores").noconvert(), py::arg("forbidden"), py::arg("out").noconvert())
       .def("bool_rows", &bool_rows, py::arg("states").noconvert(), py::arg("out").noconvert());
+}
+
+void define_replay(py::module_& m) {
+  py::class_<Replay>(m, "Replay")
+      .def(py::init([](const Engine& engine, std::optional<int64_t> after) {
+             return std::make_unique<Replay>(engine.automaton, after);
+           }),
+           py::arg("engine"), py::arg("after"))
+      .def("read", &read_rows, py::arg("tokens").noconvert());
 }
 
 PYBIND11_MODULE(_core, m) {
@@ -267,6 +316,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("set_num_threads", &set_num_threads, py::arg("count"));
   define_sources(m);
   define_engine(m);
+  define_replay(m);
 }
 
 }  // namespace

@@ -7,9 +7,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "automaton.h"
+#include "error.h"
 #include "vocabulary.h"
 
 namespace fastmask {
@@ -36,6 +38,12 @@ class TokenAutomaton {
 
 // What EOS does, the same in every kind of automaton.
 inline State after_eos(bool is_final, State state) { return state == kFree ? kFree : is_final ? kDone : kDead; }
+
+// For the token at which a walk stopped; `place` says where it stands.
+[[noreturn]] inline void throw_bad_token(int64_t token, int64_t vocab_size, const std::string& place) {
+  throw Error(ErrorKind::kTokenRange, "token id " + std::to_string(token) + " at " + place + " lies outside 0 … " +
+                                          std::to_string(vocab_size - 1) + ", the vocabulary of this constraint");
+}
 
 // The one loop over tokens; Next is State(State, Token) and gets inlined.
 template <class TokenId, class Next>

@@ -8,6 +8,7 @@ from fastmask._core import DEAD, DONE, FREE
 from fastmask.constraint import Check, Constraint
 from fastmask.errors import (
     CompileLimitError,
+    CutOffWarning,
     FastmaskError,
     FileFormatError,
     InputError,
@@ -33,6 +34,7 @@ __all__ = [
     "Check",
     "CompileLimitError",
     "Constraint",
+    "CutOffWarning",
     "FastmaskError",
     "FileFormatError",
     "InputError",

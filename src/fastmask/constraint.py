@@ -15,6 +15,7 @@ import numpy.typing as npt
 from fastmask import _core, outlines
 from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
 from fastmask.errors import InputError, InputTypeError, TokenRangeError, VocabularyError
+from fastmask.forced import ForcedBytes
 from fastmask.regex import MAX_BYTES, compile_regex, literal
 from fastmask.rows import After, integer, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
 from fastmask.schema import require_enforced, require_translatable, schema_text
@@ -192,6 +193,11 @@ class Constraint:
         return self._vocabulary
 
     @property
+    def core(self) -> _core.Engine:
+        """The kernel's form, for fastmask's own modules."""
+        return self._engine
+
+    @property
     def vocab_size(self) -> int:
         """Width of the logits and of boolean masks."""
         return self._vocabulary.size
@@ -330,6 +336,26 @@ class Constraint:
             forced.append(int(tokens[0]))
             state = self.advance(state, forced[-1])
         return np.array(forced, dtype=np.int32)
+
+    def forced_bytes(self, state: int) -> bytes:
+        """The bytes that must come next, as far as there is no choice and the text may not end before.
+
+        Independent of how a vocabulary would spell them; empty for FREE, DONE and DEAD.
+
+        Raises:
+            InputError: the constraint was made by :meth:`from_index`, which knows tokens and no bytes.
+            TokenRangeError: a state outside 0 … ``num_states - 1``.
+        """
+        index = int(self._states(integer(state, "state")))
+        if self._forced_bytes is None:
+            raise InputError(
+                "a constraint from an outlines_core.Index knows no bytes; make it from_regex or from_schema"
+            )
+        return self._forced_bytes.after(index)
+
+    @cached_property
+    def _forced_bytes(self) -> ForcedBytes | None:
+        return ForcedBytes(self._automaton) if isinstance(self._automaton, _core.Automaton) else None
 
     def _masks(self, states: Any, out: Any, width: int, dtype: Any, fill: Any) -> Any:
         ids = state_array(states)

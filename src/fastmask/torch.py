@@ -19,6 +19,8 @@ from torch import Tensor
 
 from fastmask.constraint import Constraint
 from fastmask.errors import InputError, InputTypeError, TokenRangeError
+from fastmask.rows import state_array
+from fastmask.select import select
 
 __all__ = ["constrained_kl", "constrained_log_probs", "invalid_mass", "mask_logits", "penalize"]
 
@@ -26,11 +28,18 @@ __all__ = ["constrained_kl", "constrained_log_probs", "invalid_mass", "mask_logi
 def mask_logits(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
     """``-inf`` where a token is not allowed: a new tensor of the same shape and dtype.
 
+    On a CPU, where no gradient is asked for, this is one pass of the kernel, without a boolean mask.
+
     Raises:
         InputError: ``logits`` are narrower than the vocabulary, or ``states`` has not one id a row.
     """
-    allowed = _allowed(logits, states, con)
-    return logits.masked_fill(~allowed, -math.inf)
+    _require_fitting(logits, states, con)
+    if logits.device.type != "cpu" or (logits.requires_grad and torch.is_grad_enabled()):
+        return logits.masked_fill(~_allowed(logits, states, con), -math.inf)
+    scores = logits.contiguous().view(-1, logits.shape[-1])
+    masked = torch.empty_like(scores)
+    select(con, state_array(states).reshape(-1), scores, masked)
+    return masked.view(logits.shape)
 
 
 def penalize(logits: Tensor, states: Tensor, con: Constraint, penalty: float | Tensor = 10.0) -> Tensor:
@@ -139,6 +148,13 @@ def _penalized(logits: Tensor, allowed: Tensor, penalty: float | Tensor) -> Tens
 
 def _allowed(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
     """bool like ``logits``: True = allowed."""
+    _require_fitting(logits, states, con)
+    allowed: Tensor = con.allowed(states).to(logits.device)
+    beyond = logits.shape[-1] - con.vocab_size
+    return F.pad(allowed, (0, beyond)) if beyond else allowed
+
+
+def _require_fitting(logits: Tensor, states: Tensor, con: Constraint) -> None:
     _require_logits(logits)
     if not isinstance(states, Tensor):
         raise InputTypeError(f"states must be a tensor, got {type(states).__name__}")
@@ -146,14 +162,16 @@ def _allowed(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
         raise InputError(
             f"logits {tuple(logits.shape)} need states {tuple(logits.shape[:-1])}, got {tuple(states.shape)}"
         )
-    beyond = logits.shape[-1] - con.vocab_size
-    if beyond < 0:
+    require_width(logits, con)
+
+
+def require_width(logits: Tensor, con: Constraint) -> None:
+    """Raises InputError for logits narrower than the constraint's vocabulary."""
+    if logits.shape[-1] < con.vocab_size:
         raise InputError(
             f"logits are {logits.shape[-1]:,} wide, the constraint's vocabulary {con.vocab_size:,}: it was made for"
             " another model; Vocabulary.from_tokenizer(tokenizer, size=model.config.vocab_size)"
         )
-    allowed: Tensor = con.allowed(states).to(logits.device)
-    return F.pad(allowed, (0, beyond)) if beyond else allowed
 
 
 def _require_logits(logits: Tensor) -> None:
