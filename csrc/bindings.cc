@@ -17,6 +17,7 @@
 #include "mask_table.h"
 #include "regex.h"
 #include "thread_pool.h"
+#include "token_classes.h"
 #include "trie_product.h"
 
 namespace py = pybind11;
@@ -199,6 +200,30 @@ void bool_rows(Engine& engine, const Array<State>& states, Array<bool> out) {
   gather_bools(engine.masks, states.data(), states.size(), rows);
 }
 
+py::tuple token_classes(const Engine& engine, int64_t max_bytes) {
+  TokenClasses classes;
+  {
+    const py::gil_scoped_release unlock;
+    classes = find_token_classes(*engine.automaton, max_bytes);
+  }
+  Array<State> next({py::ssize_t{engine.automaton->num_states()}, py::ssize_t{classes.count}});
+  State* out = next.mutable_data();
+  {
+    const py::gil_scoped_release unlock;
+    fill_transitions(*engine.automaton, classes, out);
+  }
+  return py::make_tuple(to_array(classes.class_of), next);
+}
+
+Array<int32_t> row_numbers(Engine& engine) {
+  std::vector<int32_t> numbers;
+  {
+    const py::gil_scoped_release unlock;
+    numbers = engine.masks.row_numbers();
+  }
+  return to_array(numbers);
+}
+
 void define_sources(py::module_& m) {
   py::class_<VocabularyWithTrie, std::shared_ptr<VocabularyWithTrie>>(m, "Vocabulary")
       .def(py::init([](const py::bytes& bytes, const Array<int64_t>& offsets, const Array<uint8_t>& is_text, int64_t size,
@@ -252,6 +277,8 @@ void define_engine(py::module_& m) {
            py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("width"))
       .def("advance", &advance_states<int32_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("advance", &advance_states<int64_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
+      .def("token_classes", &token_classes, py::arg("max_bytes"))
+      .def("row_numbers", &row_numbers)
       .def("packed_rows", &packed_rows, py::arg("states").noconvert(), py::arg("out").noconvert())
       .def("bool_rows", &bool_rows, py::arg("states").noconvert(), py::arg("out").noconvert());
 }
