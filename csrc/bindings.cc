@@ -18,6 +18,7 @@
 #include "regex.h"
 #include "replay.h"
 #include "thread_pool.h"
+#include "token_classes.h"
 #include "trie_product.h"
 
 namespace py = pybind11;
@@ -232,6 +233,30 @@ void select_rows(Engine& engine, const Array<State>& states, const std::optional
                 Scores<Element>{scores.data(), static_cast<int64_t>(scores.shape(1)), forbidden, selected});
 }
 
+py::tuple token_classes(const Engine& engine, int64_t max_bytes) {
+  TokenClasses classes;
+  {
+    const py::gil_scoped_release unlock;
+    classes = find_token_classes(*engine.automaton, max_bytes);
+  }
+  Array<State> next({py::ssize_t{engine.automaton->num_states()}, py::ssize_t{classes.count}});
+  State* out = next.mutable_data();
+  {
+    const py::gil_scoped_release unlock;
+    fill_transitions(*engine.automaton, classes, out);
+  }
+  return py::make_tuple(to_array(classes.class_of), next);
+}
+
+Array<int32_t> row_numbers(Engine& engine) {
+  std::vector<int32_t> numbers;
+  {
+    const py::gil_scoped_release unlock;
+    numbers = engine.masks.row_numbers();
+  }
+  return to_array(numbers);
+}
+
 void define_sources(py::module_& m) {
   py::class_<VocabularyWithTrie, std::shared_ptr<VocabularyWithTrie>>(m, "Vocabulary")
       .def(py::init([](const py::bytes& bytes, const Array<int64_t>& offsets, const Array<uint8_t>& is_text, int64_t size,
@@ -285,6 +310,8 @@ void define_engine(py::module_& m) {
            py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("out").noconvert())
       .def("advance", &advance_states<int32_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("advance", &advance_states<int64_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
+      .def("token_classes", &token_classes, py::arg("max_bytes"))
+      .def("row_numbers", &row_numbers)
       .def("packed_rows", &packed_rows, py::arg("states").noconvert(), py::arg("out").noconvert())
       .def("select_rows", &select_rows<uint16_t>, py::arg("states").noconvert(), py::arg("rows"),
            py::arg("scores").noconvert(), py::arg("forbidden"), py::arg("out").noconvert())

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -89,20 +88,6 @@ struct Loop {
 
 void (*g_interrupt_check)() = nullptr;
 
-// Passes every call on to the check, but not more often than is worth its cost.
-class Throttle {
- public:
-  void operator()() {
-    const auto now = std::chrono::steady_clock::now();
-    if (g_interrupt_check == nullptr || now < due_) return;
-    due_ = now + std::chrono::milliseconds(20);
-    g_interrupt_check();
-  }
-
- private:
-  std::chrono::steady_clock::time_point due_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
-};
-
 class ThreadPool {
  public:
   explicit ThreadPool(int num_workers) {
@@ -125,7 +110,7 @@ class ThreadPool {
       arrived_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
-    loop->work(Throttle());
+    loop->work(InterruptCheck());
     {
       std::lock_guard<std::mutex> lock(mutex_);
       loops_.erase(std::remove(loops_.begin(), loops_.end(), loop), loops_.end());
@@ -205,6 +190,13 @@ PoolSlot& slot() {
 
 void set_interrupt_check(void (*check)()) { g_interrupt_check = check; }
 
+void InterruptCheck::operator()() {
+  const auto now = std::chrono::steady_clock::now();
+  if (g_interrupt_check == nullptr || now < due_) return;
+  due_ = now + std::chrono::milliseconds(20);
+  g_interrupt_check();
+}
+
 int num_threads() {
   std::lock_guard<std::mutex> lock(slot().mutex);
   return slot().threads;
@@ -231,7 +223,7 @@ void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t
   }
   const auto loop = std::make_shared<Loop>(count, grain, &body);
   if (pool) return pool->run(loop);
-  loop->work(Throttle());
+  loop->work(InterruptCheck());
   loop->wait();
 }
 

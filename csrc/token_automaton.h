@@ -16,6 +16,12 @@
 
 namespace fastmask {
 
+// One token that keeps a text alive, and the state it leads to.
+struct Move {
+  Token token;
+  State to;
+};
+
 class TokenAutomaton {
  public:
   virtual ~TokenAutomaton() = default;
@@ -34,6 +40,10 @@ class TokenAutomaton {
   // Sets the bits of the tokens allowed in one of the text's own states (≥ kInitial), EOS included where the
   // text may end. `row` comes zeroed, words_for(vocab_size()) words.
   virtual void fill_row(State state, uint32_t* row) const = 0;
+
+  // Replaces `moves` by the tokens of text that may come in one of the text's own states (≥ kInitial), in any order,
+  // each once. EOS is not among them, see after_eos; every token left out leads to kDead.
+  virtual void list_moves(State state, std::vector<Move>& moves) const = 0;
 };
 
 // What EOS does, the same in every kind of automaton.

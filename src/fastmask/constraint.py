@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +20,13 @@ from fastmask.forced import ForcedBytes
 from fastmask.regex import MAX_BYTES, compile_regex, literal
 from fastmask.rows import After, integer, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
 from fastmask.schema import require_enforced, require_translatable, schema_text
+from fastmask.transitions import MAX_TABLE_BYTES, Transitions
 from fastmask.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from outlines_core import Index
+
+    from fastmask.on_device import OnDevice
 
 __all__ = ["Check", "Constraint"]
 
@@ -49,8 +53,9 @@ class Constraint:
     with ``logits[b, t]``, the prediction of token ``t+1``. Before ``start[b] - 1`` the state is FREE, at
     ``start[b] - 1`` it is ``initial_state``.
 
-    Arrays are numpy in, numpy out; torch in, torch out on the same device. Nothing is mutable but a cache of
-    masks: share a constraint between threads and processes freely; pickling keeps its states' numbers.
+    Arrays are numpy in, numpy out; torch in, torch out on the same device. Nothing is mutable but caches of
+    masks and transitions: share a constraint between threads and processes freely; pickling keeps its states'
+    numbers.
     """
 
     def __init__(self, vocabulary: Vocabulary, automaton: _core.Automaton | _core.TokenTable, source: str) -> None:
@@ -63,6 +68,8 @@ class Constraint:
         else:
             self._engine = _core.Engine(automaton)
         self._final = self._engine.final_states().astype(bool)  # [num_states]
+        self._table: Transitions | None = None  # made when first needed, under the lock
+        self._table_lock = threading.Lock()
 
     # ---- making one -------------------------------------------------------------------------------------
 
@@ -214,8 +221,8 @@ class Constraint:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by the automaton and the masks computed so far, without the vocabulary and its trie."""
-        return self._engine.nbytes
+        """Bytes of the automaton and of the masks and transitions so far, without the vocabulary and its trie."""
+        return self._engine.nbytes + (self._table.nbytes if self._table else 0)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -298,6 +305,25 @@ class Constraint:
             complete=like(self._final[last], rows.template),
         )
 
+    # ---- states → the end ------------------------------------------------------------------------------
+
+    def distance(self, states: Any, max_bytes: int = MAX_TABLE_BYTES) -> Any:
+        """The fewest tokens from each state to one where the text may end: int32 [...]; one ``int`` for one state.
+
+        0 where the text may end here, and for DONE and FREE; EOS is not counted. -1 where it can never end: DEAD,
+        and states that need a byte which no token of the vocabulary can spell.
+
+        Args:
+            states: integers [...].
+            max_bytes: budget of the table of all transitions, which the first call makes and the constraint keeps.
+
+        Raises:
+            TokenRangeError: a state outside 0 … ``num_states - 1``.
+            CompileLimitError: the table would take more than ``max_bytes``.
+        """
+        ids = self._states(states)
+        return _plain(like(self._transitions(max_bytes).distance[ids], states))
+
     # ---- states → masks ---------------------------------------------------------------------------------
 
     def bitmask(self, states: Any, out: Any = None) -> Any:
@@ -356,6 +382,34 @@ class Constraint:
     @cached_property
     def _forced_bytes(self) -> ForcedBytes | None:
         return ForcedBytes(self._automaton) if isinstance(self._automaton, _core.Automaton) else None
+
+    def on(self, device: Any, max_bytes: int = MAX_TABLE_BYTES) -> OnDevice:
+        """The same states and masks as tensors on ``device``, for decoding without a look at the host; needs torch.
+
+        Args:
+            device: anything that ``torch.device`` takes.
+            max_bytes: budget of the tensors on the device.
+
+        Raises:
+            CompileLimitError: the tensors would take more than ``max_bytes``; the message names what does.
+            InputTypeError: not a device.
+        """
+        from fastmask.on_device import OnDevice
+
+        return OnDevice.of(self, self._transitions(max_bytes), self._engine.row_numbers(), device, max_bytes)
+
+    def _within(self, states: Any, limits: Any) -> npt.NDArray[np.bool_]:
+        """bool [N, V] from states [N] and limits [N]: the tokens after which the text may end within ``limits[i]``
+        further tokens. EOS is one of them where it leads to DONE. A row may be empty."""
+        return self._transitions().within(self._states(states), token_array(limits))
+
+    def _transitions(self, max_bytes: int = MAX_TABLE_BYTES) -> Transitions:
+        """The table of all transitions, made by whoever needs it first."""
+        budget = integer(max_bytes, "max_bytes")
+        with self._table_lock:
+            if self._table is None:
+                self._table = Transitions(self._engine, budget)
+            return self._table
 
     def _masks(self, states: Any, out: Any, width: int, dtype: Any, fill: Any) -> Any:
         ids = state_array(states)

@@ -90,7 +90,7 @@ def like(result: npt.NDArray[Any], template: Any) -> Any:
     """``result`` as a tensor on the template's device if the template is a tensor, else itself."""
     if not is_tensor(template):
         return result
-    return sys.modules["torch"].from_numpy(result).to(template.device)
+    return sys.modules["torch"].from_numpy(np.asarray(result)).to(template.device)
 
 
 def token_rows(tokens: Any, lengths: Any = None) -> TokenRows:

@@ -1,7 +1,8 @@
 """Masks and constrained losses on torch tensors.
 
 Throughout: ``logits`` [..., V'] with V' at least the constraint's vocabulary, ``states`` integers [...], one for
-each row of logits. Columns beyond the vocabulary are never allowed.
+each row of logits. Columns beyond the vocabulary are never allowed. ``con`` is a constraint, or its ``on(device)``,
+which looks the masks up on the logits' device.
 
 The mathematics of the constrained teacher: teacher logits t, student logits s, allowed set A, penalty λ,
 temperature τ; p = softmax(t/τ), q = softmax(s/τ). Subtracting λ off A turns p into p̃ = p·w/Z with w = 1 on A and
@@ -11,7 +12,7 @@ exp(-λ/τ) off it, so the effective penalty is λ/τ. λ changes only how much 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +23,13 @@ from fastmask.errors import InputError, InputTypeError, TokenRangeError
 from fastmask.rows import state_array
 from fastmask.select import select
 
+if TYPE_CHECKING:
+    from fastmask.on_device import OnDevice
+
 __all__ = ["constrained_kl", "constrained_log_probs", "invalid_mass", "mask_logits", "penalize"]
 
 
-def mask_logits(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
+def mask_logits(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
     """``-inf`` where a token is not allowed: a new tensor of the same shape and dtype.
 
     On a CPU, where no gradient is asked for, this is one pass of the kernel, without a boolean mask.
@@ -42,7 +46,7 @@ def mask_logits(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
     return masked.view(logits.shape)
 
 
-def penalize(logits: Tensor, states: Tensor, con: Constraint, penalty: float | Tensor = 10.0) -> Tensor:
+def penalize(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty: float | Tensor = 10.0) -> Tensor:
     """``logits - penalty`` where a token is not allowed: a new tensor of the same shape and dtype.
 
     Args:
@@ -54,7 +58,7 @@ def penalize(logits: Tensor, states: Tensor, con: Constraint, penalty: float | T
     return _penalized(logits, _allowed(logits, states, con), penalty)
 
 
-def invalid_mass(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
+def invalid_mass(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
     """Probability on tokens that are not allowed, float32 [...], exact also where it is tiny.
 
     A difference of log-sum-exps, because ``1 - p(A)`` loses every mass below 1e-7 to rounding.
@@ -64,7 +68,7 @@ def invalid_mass(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
     return (disallowed.logsumexp(-1) - scores.logsumexp(-1)).exp()
 
 
-def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: Constraint) -> Tensor:
+def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
     """Log-probability of ``targets`` [...] under the distribution restricted to allowed tokens, float32 [...].
 
     ``-inf`` for a target that is not allowed.
@@ -85,7 +89,7 @@ def constrained_kl(
     student_logits: Tensor,
     teacher_logits: Tensor,
     states: Tensor,
-    con: Constraint,
+    con: Constraint | OnDevice,
     penalty: float | Tensor = 10.0,
     temperature: float = 1.0,
     reverse: bool = False,
@@ -146,7 +150,7 @@ def _penalized(logits: Tensor, allowed: Tensor, penalty: float | Tensor) -> Tens
     return torch.where(allowed, logits, logits - penalty)
 
 
-def _allowed(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
+def _allowed(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
     """bool like ``logits``: True = allowed."""
     _require_fitting(logits, states, con)
     allowed: Tensor = con.allowed(states).to(logits.device)
