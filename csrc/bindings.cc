@@ -11,6 +11,7 @@
 
 #include "automaton.h"
 #include "batch_walk.h"
+#include "behind.h"
 #include "bitmask.h"
 #include "error.h"
 #include "token_table.h"
@@ -95,14 +96,14 @@ std::vector<T> to_vector(const Array<T>& values) {
 }
 
 std::shared_ptr<Automaton> automaton_from_arrays(const Array<uint8_t>& class_of, const Array<int32_t>& initial,
-                                                 const Array<uint8_t>& is_final, const Array<int32_t>& next) {
+                                                 const Array<uint8_t>& flags, const Array<int32_t>& next) {
   require_length(class_of.size(), 256, "class_of");
   require_length(initial.size(), 1, "initial");
   Dfa dfa;
   std::copy_n(class_of.data(), 256, dfa.class_of.begin());
   dfa.num_classes = *std::max_element(dfa.class_of.begin(), dfa.class_of.end()) + 1;
   dfa.initial = *initial.data();
-  dfa.is_final = to_vector(is_final);
+  dfa.flags = to_vector(flags);
   dfa.next = to_vector(next);
   const py::gil_scoped_release unlock;
   check(dfa);
@@ -112,7 +113,7 @@ std::shared_ptr<Automaton> automaton_from_arrays(const Array<uint8_t>& class_of,
 py::tuple automaton_to_arrays(const Automaton& automaton) {
   const Dfa dfa = automaton.to_dfa();
   return py::make_tuple(Array<uint8_t>(256, dfa.class_of.data()), to_array(std::vector<int32_t>{dfa.initial}),
-                        to_array(dfa.is_final), to_array(dfa.next));
+                        to_array(dfa.flags), to_array(dfa.next));
 }
 
 std::shared_ptr<TokenTable> table_from_transitions(const Array<int32_t>& from, const Array<int32_t>& tokens,
@@ -147,6 +148,12 @@ py::tuple table_to_arrays(const TokenTable& table) {
     to.push_back(t.to);
   }
   return py::make_tuple(to_array(from), to_array(tokens), to_array(to), to_array(table.finals()));
+}
+
+std::shared_ptr<Automaton> automaton_behind(const Automaton& automaton, const py::bytes& trigger) {
+  const auto view = static_cast<std::string_view>(trigger);
+  const py::gil_scoped_release unlock;
+  return std::make_shared<Automaton>(behind(view, automaton.to_dfa()));
 }
 
 Array<uint8_t> final_states(const Engine& engine) {
@@ -219,7 +226,8 @@ void define_sources(py::module_& m) {
                   py::arg("bytes").noconvert(), py::arg("to_states").noconvert(), py::arg("num_states"),
                   py::arg("initial"), py::arg("finals").noconvert())
       .def_static("from_arrays", &automaton_from_arrays, py::arg("class_of").noconvert(),
-                  py::arg("initial").noconvert(), py::arg("is_final").noconvert(), py::arg("next").noconvert())
+                  py::arg("initial").noconvert(), py::arg("flags").noconvert(), py::arg("next").noconvert())
+      .def("behind", &automaton_behind, py::arg("trigger"))
       .def("to_arrays", &automaton_to_arrays)
       .def_property_readonly("num_states", &Automaton::num_states)
       .def_property_readonly("num_classes", &Automaton::num_classes);

@@ -9,7 +9,8 @@ inline State TrieProduct::next(State state, Token token) const {
   const Vocabulary::Entry& entry = vocabulary.entry(token);
   if (!entry.is_text()) {
     if (entry.length == Vocabulary::Entry::kEos) return after_eos(automaton_->is_final(state), state);
-    return state == kFree ? kFree : kDead;
+    const bool stays = state == kFree || (entry.length == Vocabulary::Entry::kSpecial && automaton_->is_open(state));
+    return stays ? state : kDead;
   }
   if (state == kDone) return kDead;  // an empty token takes no step, yet only EOS may follow here
   const uint8_t* byte = vocabulary.bytes(entry);
@@ -53,8 +54,14 @@ void TrieProduct::fill_row(State state, uint32_t* row) const {
       ++n;
     }
   }
+  if (automaton_->is_open(state)) allow_specials(row);
   if (automaton_->is_final(state))
     for (Token eos : eos_ids()) set_bit(row, eos);
+}
+
+void TrieProduct::allow_specials(uint32_t* row) const {
+  for (Token t = 0; t < vocab_size(); ++t)
+    if (shared_->vocabulary.entry(t).length == Vocabulary::Entry::kSpecial) set_bit(row, t);
 }
 
 }  // namespace fastmask

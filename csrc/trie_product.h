@@ -35,6 +35,7 @@ class TrieProduct final : public TokenAutomaton {
 
  private:
   State next(State state, Token token) const;
+  void allow_specials(uint32_t* row) const;
 
   std::shared_ptr<const Automaton> automaton_;
   std::shared_ptr<const VocabularyWithTrie> shared_;

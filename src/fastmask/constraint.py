@@ -184,6 +184,28 @@ class Constraint:
         finally:
             partial.unlink(missing_ok=True)
 
+    def after(self, text: str) -> Constraint:
+        """This constraint behind the first occurrence of ``text``, and no constraint before it.
+
+        For a model that thinks first and then must answer: ``con.after("<answer>")``. Up to the end of ``text``
+        every token may come, special tokens too, but EOS may not, nor a token that holds the end of ``text`` and
+        goes on as this constraint forbids. ``text`` is looked for in the bytes of the tokens joined, wherever
+        they are cut. Special tokens have no bytes: they leave a half-found ``text`` half found, and are never
+        part of it (behind one special token: ``walk(start=fm.after(token_id))``). Ids beyond the vocabulary's
+        tokens stay forbidden.
+
+        Raises:
+            InputTypeError: ``text`` is not a string.
+            InputError: ``text`` is empty, or this constraint was made by :meth:`from_index`.
+        """
+        trigger = _trigger_bytes(text)
+        if not isinstance(self._automaton, _core.Automaton):
+            raise InputError(
+                "a constraint from an index knows whole tokens, no bytes, so it cannot begin behind a text; build it"
+                " from the regex: Constraint.from_regex(regex, vocabulary).after(text)"
+            )
+        return Constraint(self._vocabulary, self._automaton.behind(trigger), f"{self._source} after {text!r}")
+
     # ---- what it is -------------------------------------------------------------------------------------
 
     @property
@@ -371,6 +393,19 @@ def _require(vocabulary: Any) -> None:
             f"expected a fastmask.Vocabulary, got {type(vocabulary).__name__}; make one with"
             " Vocabulary.from_tokenizer(tokenizer)"
         )
+
+
+def _trigger_bytes(text: Any) -> bytes:
+    if not isinstance(text, str):
+        raise InputTypeError(
+            f"after() takes the text to wait for, a str, got {text!r}; a token id goes into walk(start=fm.after(id))"
+        )
+    if not text:
+        raise InputError("after() got an empty text: there is nothing to wait for, so use the constraint itself")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"after() got no Unicode text: a lone surrogate at character {error.start}") from error
 
 
 def _writable(out: Any, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:

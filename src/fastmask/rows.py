@@ -44,6 +44,11 @@ def after(token_id: int) -> After:
     Raises:
         InputTypeError: ``token_id`` is not an integer.
     """
+    if isinstance(token_id, str):
+        raise InputTypeError(
+            f"after() takes the id of one token, got the text {token_id!r}; tokenizer.convert_tokens_to_ids gives a"
+            f" special token's id, and con.after({token_id!r}) is the constraint that itself waits for a text"
+        )
     return After(integer(token_id, "after() takes a token id (tokenizer.convert_tokens_to_ids gives it), which"))
 
 
