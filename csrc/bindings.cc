@@ -165,10 +165,11 @@ Array<uint8_t> final_states(const Engine& engine) {
 template <class TokenId>
 Array<State> walk(const Engine& engine, const Array<TokenId>& tokens, const Array<int64_t>& offsets,
                   const Array<int64_t>& lengths, const std::optional<Array<int64_t>>& start, int64_t after,
-                  int64_t width) {
+                  const std::optional<Array<State>>& first_states, int64_t width) {
   const py::ssize_t count = offsets.size();
   require_length(lengths.size(), count, "lengths");
   if (start) require_length(start->size(), count, "start");
+  if (first_states) require_length(first_states->size(), count, "first_states");
   for (py::ssize_t b = 0; b < count; ++b)
     if (offsets.data()[b] < 0 || lengths.data()[b] < 0 || lengths.data()[b] > width ||
         lengths.data()[b] > tokens.size() - offsets.data()[b])
@@ -178,7 +179,20 @@ Array<State> walk(const Engine& engine, const Array<TokenId>& tokens, const Arra
   State* out = states.mutable_data();
   const py::gil_scoped_release unlock;
   walk_rows(*engine.automaton, TokenRows<TokenId>{tokens.data(), offsets.data(), lengths.data(), count},
-            Start{start ? start->data() : nullptr, after}, width, out);
+            Start{start ? start->data() : nullptr, after, first_states ? first_states->data() : nullptr}, width, out);
+  return states;
+}
+
+template <class TokenId>
+Array<State> walk_trees_of(const Engine& engine, const Array<State>& roots, const Array<TokenId>& tokens,
+                           const Array<int64_t>& parents, int64_t width) {
+  const py::ssize_t count = roots.size();
+  require_length(tokens.size(), count * width, "tokens");
+  require_length(parents.size(), count * width, "parents");
+  Array<State> states({count, static_cast<py::ssize_t>(width)});
+  State* out = states.mutable_data();
+  const py::gil_scoped_release unlock;
+  walk_trees(*engine.automaton, TokenTrees<TokenId>{roots.data(), tokens.data(), parents.data(), count, width}, out);
   return states;
 }
 
@@ -255,9 +269,15 @@ void define_engine(py::module_& m) {
       .def_property_readonly("nbytes", [](const Engine& e) { return e.automaton->nbytes() + e.masks.nbytes(); })
       .def("final_states", &final_states)
       .def("walk", &walk<int32_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
-           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("width"))
+           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("first_states"),
+           py::arg("width"))
       .def("walk", &walk<int64_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
-           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("width"))
+           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("first_states"),
+           py::arg("width"))
+      .def("walk_trees", &walk_trees_of<int32_t>, py::arg("roots").noconvert(), py::arg("tokens").noconvert(),
+           py::arg("parents").noconvert(), py::arg("width"))
+      .def("walk_trees", &walk_trees_of<int64_t>, py::arg("roots").noconvert(), py::arg("tokens").noconvert(),
+           py::arg("parents").noconvert(), py::arg("width"))
       .def("advance", &advance_states<int32_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("advance", &advance_states<int64_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("packed_rows", &packed_rows, py::arg("states").noconvert(), py::arg("out").noconvert())

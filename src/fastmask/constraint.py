@@ -16,7 +16,19 @@ from fastmask import _core, outlines
 from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
 from fastmask.errors import InputError, InputTypeError, TokenRangeError, VocabularyError
 from fastmask.regex import MAX_BYTES, compile_regex, literal
-from fastmask.rows import After, integer, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
+from fastmask.rows import (
+    After,
+    integer,
+    is_tensor,
+    like,
+    start_per_row,
+    state_array,
+    state_per_row,
+    to_numpy,
+    token_array,
+    token_rows,
+    token_trees,
+)
 from fastmask.schema import require_enforced, require_translatable, schema_text
 from fastmask.vocabulary import Vocabulary
 
@@ -256,7 +268,7 @@ class Constraint:
 
     # ---- tokens → states --------------------------------------------------------------------------------
 
-    def walk(self, tokens: Any, start: Any = 0, lengths: Any = None) -> Any:
+    def walk(self, tokens: Any, start: Any = 0, lengths: Any = None, states: Any = None) -> Any:
         """The state after every token of every row.
 
         Args:
@@ -264,22 +276,49 @@ class Constraint:
             start: index of each row's first constrained token, 0 … its length: one integer, integers [B], or
                 ``fm.after(token_id)``. Tokens before it are not looked at.
             lengths: integers [B], where rows of an array are padded on the right.
+            states: integers [B], the state of each row before its first constrained token, in place of the
+                ``initial_state``: a walk goes on from ``states=earlier[:, -1]``.
 
         Returns:
             int32 [B, T] (ragged rows: T is the longest). Positions past a row's length repeat its last state.
 
         Raises:
-            TokenRangeError: a token id outside the vocabulary; the message names row and position.
+            TokenRangeError: a token id outside the vocabulary or a state outside 0 … ``num_states - 1``; the
+                message names row and position.
             InputError, InputTypeError: shapes, dtypes, starts or lengths that do not fit.
         """
         rows = token_rows(tokens, lengths)
+        first = None if states is None else state_per_row(states, len(rows.offsets))
         index, trigger = None, 0
         if isinstance(start, After):
             trigger = self._token(start.token_id)
         else:
             index = start_per_row(start, len(rows.offsets))
-        states = self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, rows.width)
-        return like(states, rows.template)
+        walked = self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, first, rows.width)
+        return like(walked, rows.template)
+
+    def walk_tree(self, states: Any, tokens: Any, parents: Any) -> Any:
+        """The state after every node of a tree of tokens, such as a draft model proposes for speculative decoding.
+
+        Args:
+            states: integers [B], the state of each row before its tree.
+            tokens: integers [B, N], the token of each node.
+            parents: integers [N], one shape for all rows, or [B, N]: the index of each node's parent in its row,
+                smaller than its own; -1 for a node that directly follows ``states``.
+
+        Returns:
+            int32 [B, N]: where each node's text stands, DEAD below a DEAD node. The masks for what may follow
+            the nodes are ``bitmask`` or ``allowed`` of it, in one call for all.
+
+        Raises:
+            TokenRangeError: a token id or state outside its range; the message names row and node.
+            InputError: shapes that do not fit, or a parent that is none of the nodes before.
+            InputTypeError: not integers.
+        """
+        ids, above = token_trees(tokens, parents)
+        roots = state_per_row(states, len(ids))
+        walked = self._engine.walk_trees(roots, ids, above, ids.shape[1])
+        return like(walked, states if is_tensor(states) else tokens)
 
     def advance(self, states: Any, tokens: Any) -> Any:
         """One token further: int32 [...] from states [...] and tokens [...]; one ``int`` from two.
