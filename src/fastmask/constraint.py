@@ -204,7 +204,8 @@ class Constraint:
         goes on as this constraint forbids. ``text`` is looked for in the bytes of the tokens joined, wherever
         they are cut. Special tokens have no bytes: they leave a half-found ``text`` half found, and are never
         part of it (behind one special token: ``walk(start=fm.after(token_id))``). Ids beyond the vocabulary's
-        tokens stay forbidden.
+        tokens stay forbidden. Where generation stops on several ids, the vocabulary must know all of them as EOS
+        (``model.generation_config.eos_token_id``), or one of them may come while thinking.
 
         Raises:
             InputTypeError: ``text`` is not a string.
