@@ -11,6 +11,7 @@
 
 #include "automaton.h"
 #include "batch_walk.h"
+#include "behind.h"
 #include "bitmask.h"
 #include "error.h"
 #include "token_table.h"
@@ -97,14 +98,14 @@ std::vector<T> to_vector(const Array<T>& values) {
 }
 
 std::shared_ptr<Automaton> automaton_from_arrays(const Array<uint8_t>& class_of, const Array<int32_t>& initial,
-                                                 const Array<uint8_t>& is_final, const Array<int32_t>& next) {
+                                                 const Array<uint8_t>& flags, const Array<int32_t>& next) {
   require_length(class_of.size(), 256, "class_of");
   require_length(initial.size(), 1, "initial");
   Dfa dfa;
   std::copy_n(class_of.data(), 256, dfa.class_of.begin());
   dfa.num_classes = *std::max_element(dfa.class_of.begin(), dfa.class_of.end()) + 1;
   dfa.initial = *initial.data();
-  dfa.is_final = to_vector(is_final);
+  dfa.flags = to_vector(flags);
   dfa.next = to_vector(next);
   const py::gil_scoped_release unlock;
   check(dfa);
@@ -114,7 +115,7 @@ std::shared_ptr<Automaton> automaton_from_arrays(const Array<uint8_t>& class_of,
 py::tuple automaton_to_arrays(const Automaton& automaton) {
   const Dfa dfa = automaton.to_dfa();
   return py::make_tuple(Array<uint8_t>(256, dfa.class_of.data()), to_array(std::vector<int32_t>{dfa.initial}),
-                        to_array(dfa.is_final), to_array(dfa.next));
+                        to_array(dfa.flags), to_array(dfa.next));
 }
 
 std::shared_ptr<TokenTable> table_from_transitions(const Array<int32_t>& from, const Array<int32_t>& tokens,
@@ -151,6 +152,12 @@ py::tuple table_to_arrays(const TokenTable& table) {
   return py::make_tuple(to_array(from), to_array(tokens), to_array(to), to_array(table.finals()));
 }
 
+std::shared_ptr<Automaton> automaton_behind(const Automaton& automaton, const py::bytes& trigger) {
+  const auto view = static_cast<std::string_view>(trigger);
+  const py::gil_scoped_release unlock;
+  return std::make_shared<Automaton>(behind(view, automaton.to_dfa()));
+}
+
 Array<uint8_t> final_states(const Engine& engine) {
   Array<uint8_t> is_final(engine.automaton->num_states());
   for (State s = 0; s < engine.automaton->num_states(); ++s) is_final.mutable_data()[s] = engine.automaton->is_final(s);
@@ -159,12 +166,14 @@ Array<uint8_t> final_states(const Engine& engine) {
 
 template <class TokenId>
 void walk(const Engine& engine, const Array<TokenId>& tokens, const Array<int64_t>& offsets,
-          const Array<int64_t>& lengths, const std::optional<Array<int64_t>>& start, int64_t after, Array<State> out) {
+          const Array<int64_t>& lengths, const std::optional<Array<int64_t>>& start, int64_t after,
+          const std::optional<Array<State>>& first_states, Array<State> out) {
   const py::ssize_t count = offsets.size();
   if (out.ndim() != 2 || out.shape(0) != count) throw Error(ErrorKind::kInput, "out must have one row for each row of tokens");
   const int64_t width = out.shape(1);
   require_length(lengths.size(), count, "lengths");
   if (start) require_length(start->size(), count, "start");
+  if (first_states) require_length(first_states->size(), count, "first_states");
   for (py::ssize_t b = 0; b < count; ++b)
     if (offsets.data()[b] < 0 || lengths.data()[b] < 0 || lengths.data()[b] > width ||
         lengths.data()[b] > tokens.size() - offsets.data()[b])
@@ -173,7 +182,20 @@ void walk(const Engine& engine, const Array<TokenId>& tokens, const Array<int64_
   State* states = out.mutable_data();
   const py::gil_scoped_release unlock;
   walk_rows(*engine.automaton, TokenRows<TokenId>{tokens.data(), offsets.data(), lengths.data(), count},
-            Start{start ? start->data() : nullptr, after}, width, states);
+            Start{start ? start->data() : nullptr, after, first_states ? first_states->data() : nullptr}, width, states);
+}
+
+template <class TokenId>
+Array<State> walk_trees_of(const Engine& engine, const Array<State>& roots, const Array<TokenId>& tokens,
+                           const Array<int64_t>& parents, int64_t width) {
+  const py::ssize_t count = roots.size();
+  require_length(tokens.size(), count * width, "tokens");
+  require_length(parents.size(), count * width, "parents");
+  Array<State> states({count, static_cast<py::ssize_t>(width)});
+  State* out = states.mutable_data();
+  const py::gil_scoped_release unlock;
+  walk_trees(*engine.automaton, TokenTrees<TokenId>{roots.data(), tokens.data(), parents.data(), count, width}, out);
+  return states;
 }
 
 template <class TokenId>
@@ -277,7 +299,8 @@ void define_sources(py::module_& m) {
                   py::arg("bytes").noconvert(), py::arg("to_states").noconvert(), py::arg("num_states"),
                   py::arg("initial"), py::arg("finals").noconvert())
       .def_static("from_arrays", &automaton_from_arrays, py::arg("class_of").noconvert(),
-                  py::arg("initial").noconvert(), py::arg("is_final").noconvert(), py::arg("next").noconvert())
+                  py::arg("initial").noconvert(), py::arg("flags").noconvert(), py::arg("next").noconvert())
+      .def("behind", &automaton_behind, py::arg("trigger"))
       .def("to_arrays", &automaton_to_arrays)
       .def_property_readonly("num_states", &Automaton::num_states)
       .def_property_readonly("num_classes", &Automaton::num_classes);
@@ -305,9 +328,15 @@ void define_engine(py::module_& m) {
       .def_property_readonly("nbytes", [](const Engine& e) { return e.automaton->nbytes() + e.masks.nbytes(); })
       .def("final_states", &final_states)
       .def("walk", &walk<int32_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
-           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("out").noconvert())
+           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("first_states"),
+           py::arg("out").noconvert())
       .def("walk", &walk<int64_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
-           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("out").noconvert())
+           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("first_states"),
+           py::arg("out").noconvert())
+      .def("walk_trees", &walk_trees_of<int32_t>, py::arg("roots").noconvert(), py::arg("tokens").noconvert(),
+           py::arg("parents").noconvert(), py::arg("width"))
+      .def("walk_trees", &walk_trees_of<int64_t>, py::arg("roots").noconvert(), py::arg("tokens").noconvert(),
+           py::arg("parents").noconvert(), py::arg("width"))
       .def("advance", &advance_states<int32_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("advance", &advance_states<int64_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("token_classes", &token_classes, py::arg("max_bytes"))

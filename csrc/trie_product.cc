@@ -18,7 +18,8 @@ inline State TrieProduct::next(State state, Token token) const {
   const Vocabulary::Entry& entry = vocabulary.entry(token);
   if (!entry.is_text()) {
     if (entry.length == Vocabulary::Entry::kEos) return after_eos(automaton_->is_final(state), state);
-    return state == kFree ? kFree : kDead;
+    const bool stays = state == kFree || (entry.length == Vocabulary::Entry::kSpecial && automaton_->is_open(state));
+    return stays ? state : kDead;
   }
   if (state == kDone) return kDead;  // an empty token takes no step, yet only EOS may follow here
   const uint8_t* byte = vocabulary.bytes(entry);
@@ -61,11 +62,18 @@ inline void TrieProduct::run_trie(State state, Take take) const {
   }
 }
 
+template <class Take>
+inline void TrieProduct::for_specials(Take take) const {
+  for (Token t = 0; t < vocab_size(); ++t)
+    if (shared_->vocabulary.entry(t).length == Vocabulary::Entry::kSpecial) take(t);
+}
+
 void TrieProduct::fill_row(State state, uint32_t* row) const {
   const std::vector<Token>& tokens = shared_->trie.tokens();
   run_trie<kAllGroups>(state, [&](uint32_t first, uint32_t end, State) {
     for (uint32_t i = first; i < end; ++i) set_bit(row, tokens[i]);
   });
+  if (automaton_->is_open(state)) for_specials([&](Token t) { set_bit(row, t); });
   if (automaton_->is_final(state))
     for (Token eos : eos_ids()) set_bit(row, eos);
 }
@@ -76,6 +84,7 @@ void TrieProduct::list_moves(State state, std::vector<Move>& moves) const {
   run_trie<kWholeCharacters>(state, [&](uint32_t first, uint32_t end, State reached) {
     for (uint32_t i = first; i < end; ++i) moves.push_back({tokens[i], reached});
   });
+  if (automaton_->is_open(state)) for_specials([&](Token t) { moves.push_back({t, state}); });
 }
 
 }  // namespace fastmask

@@ -37,6 +37,10 @@ class TrieProduct final : public TokenAutomaton {
  private:
   State next(State state, Token token) const;
 
+  // Calls take(token) for every token that is never text and does not end it.
+  template <class Take>
+  void for_specials(Take take) const;
+
   template <TextGroups kShortCuts, class Take>
   void run_trie(State state, Take take) const;
 

@@ -18,7 +18,19 @@ from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
 from fastmask.errors import InputError, InputTypeError, TokenRangeError, VocabularyError
 from fastmask.forced import ForcedBytes
 from fastmask.regex import MAX_BYTES, compile_regex, literal
-from fastmask.rows import After, integer, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
+from fastmask.rows import (
+    After,
+    integer,
+    is_tensor,
+    like,
+    start_per_row,
+    state_array,
+    state_per_row,
+    to_numpy,
+    token_array,
+    token_rows,
+    token_trees,
+)
 from fastmask.schema import require_enforced, require_translatable, schema_text
 from fastmask.transitions import MAX_TABLE_BYTES, Transitions
 from fastmask.vocabulary import Vocabulary
@@ -192,6 +204,29 @@ class Constraint:
         finally:
             partial.unlink(missing_ok=True)
 
+    def after(self, text: str) -> Constraint:
+        """This constraint behind the first occurrence of ``text``, and no constraint before it.
+
+        For a model that thinks first and then must answer: ``con.after("<answer>")``. Up to the end of ``text``
+        every token may come, special tokens too, but EOS may not, nor a token that holds the end of ``text`` and
+        goes on as this constraint forbids. ``text`` is looked for in the bytes of the tokens joined, wherever
+        they are cut. Special tokens have no bytes: they leave a half-found ``text`` half found, and are never
+        part of it (behind one special token: ``walk(start=fm.after(token_id))``). Ids beyond the vocabulary's
+        tokens stay forbidden. Where generation stops on several ids, the vocabulary must know all of them as EOS
+        (``model.generation_config.eos_token_id``), or one of them may come while thinking.
+
+        Raises:
+            InputTypeError: ``text`` is not a string.
+            InputError: ``text`` is empty, or this constraint was made by :meth:`from_index`.
+        """
+        trigger = _trigger_bytes(text)
+        if not isinstance(self._automaton, _core.Automaton):
+            raise InputError(
+                "a constraint from an index knows whole tokens, no bytes, so it cannot begin behind a text; build it"
+                " from the regex: Constraint.from_regex(regex, vocabulary).after(text)"
+            )
+        return Constraint(self._vocabulary, self._automaton.behind(trigger), f"{self._source} after {text!r}")
+
     # ---- what it is -------------------------------------------------------------------------------------
 
     @property
@@ -247,7 +282,7 @@ class Constraint:
 
     # ---- tokens → states --------------------------------------------------------------------------------
 
-    def walk(self, tokens: Any, start: Any = 0, lengths: Any = None, out: Any = None) -> Any:
+    def walk(self, tokens: Any, start: Any = 0, lengths: Any = None, states: Any = None, out: Any = None) -> Any:
         """The state after every token of every row.
 
         Args:
@@ -255,26 +290,52 @@ class Constraint:
             start: index of each row's first constrained token, 0 … its length: one integer, integers [B], or
                 ``fm.after(token_id)``. Tokens before it are not looked at.
             lengths: integers [B], where rows of an array are padded on the right.
-            out: a contiguous int32 array or CPU tensor [B, T] to write to instead of a new one. Called again and
-                again, that saves mapping fresh memory each time.
+            states: integers [B], the state of each row before its first constrained token, in place of the
+                ``initial_state``: a walk goes on from ``states=earlier[:, -1]``.
+            out: a contiguous int32 array or CPU tensor [B, T] to write to instead of a new one.
 
         Returns:
             int32 [B, T] (ragged rows: T is the longest). Positions past a row's length repeat its last state.
 
         Raises:
-            TokenRangeError: a token id outside the vocabulary; the message names row and position.
+            TokenRangeError: a token id outside the vocabulary or a state outside 0 … ``num_states - 1``; the
+                message names row and position.
             InputError, InputTypeError: shapes, dtypes, starts, lengths or ``out`` that do not fit.
         """
         rows = token_rows(tokens, lengths)
+        first = None if states is None else state_per_row(states, len(rows.offsets))
         index, trigger = None, 0
         if isinstance(start, After):
             trigger = self._token(start.token_id)
         else:
             index = start_per_row(start, len(rows.offsets))
         shape = (len(rows.offsets), rows.width)
-        states = np.empty(shape, np.int32) if out is None else _writable(out, shape, np.int32)
-        self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, states)
-        return like(states, rows.template) if out is None else out
+        walked = np.empty(shape, np.int32) if out is None else _writable(out, shape, np.int32)
+        self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, first, walked)
+        return like(walked, rows.template) if out is None else out
+
+    def walk_tree(self, states: Any, tokens: Any, parents: Any) -> Any:
+        """The state after every node of a tree of tokens, such as a draft model proposes for speculative decoding.
+
+        Args:
+            states: integers [B], the state of each row before its tree.
+            tokens: integers [B, N], the token of each node.
+            parents: integers [N], one shape for all rows, or [B, N]: the index of each node's parent in its row,
+                smaller than its own; -1 for a node that directly follows ``states``.
+
+        Returns:
+            int32 [B, N]: where each node's text stands, DEAD below a DEAD node. The masks for what may follow
+            the nodes are ``bitmask`` or ``allowed`` of it, in one call for all.
+
+        Raises:
+            TokenRangeError: a token id or state outside its range; the message names row and node.
+            InputError: shapes that do not fit, or a parent that is none of the nodes before.
+            InputTypeError: not integers.
+        """
+        ids, above = token_trees(tokens, parents)
+        roots = state_per_row(states, len(ids))
+        walked = self._engine.walk_trees(roots, ids, above, ids.shape[1])
+        return like(walked, states if is_tensor(states) else tokens)
 
     def advance(self, states: Any, tokens: Any) -> Any:
         """One token further: int32 [...] from states [...] and tokens [...]; one ``int`` from two.
@@ -455,6 +516,19 @@ def _require(vocabulary: Any) -> None:
             f"expected a fastmask.Vocabulary, got {type(vocabulary).__name__}; make one with"
             " Vocabulary.from_tokenizer(tokenizer)"
         )
+
+
+def _trigger_bytes(text: Any) -> bytes:
+    if not isinstance(text, str):
+        raise InputTypeError(
+            f"after() takes the text to wait for, a str, got {text!r}; a token id goes into walk(start=fm.after(id))"
+        )
+    if not text:
+        raise InputError("after() got an empty text: there is nothing to wait for, so use the constraint itself")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"after() got no Unicode text: a lone surrogate at character {error.start}") from error
 
 
 def _writable(out: Any, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:

@@ -18,7 +18,7 @@ class ForcedBytes:
         live = following >= 0
         bytes_in_class = np.bincount(class_of, minlength=following.shape[1])
         choices = (live * bytes_in_class).sum(axis=1)
-        self._forced = (choices == 1) & (flags == 0)  # where the text may end, ending is a choice too
+        self._forced = (choices == 1) & (flags == 0)  # ending is a choice too, and so is thinking on
         only = live.argmax(axis=1)
         first_byte = np.array([np.flatnonzero(class_of == c)[0] for c in range(following.shape[1])])
         self._byte = first_byte[only].astype(np.uint8)

@@ -38,7 +38,8 @@ def mask_logits(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> T
         InputError: ``logits`` are narrower than the vocabulary, or ``states`` has not one id a row.
     """
     _require_fitting(logits, states, con)
-    if logits.device.type != "cpu" or (logits.requires_grad and torch.is_grad_enabled()):
+    differentiable = logits.requires_grad and torch.is_grad_enabled()
+    if logits.device.type != "cpu" or differentiable or not isinstance(con, Constraint):
         return logits.masked_fill(~_allowed(logits, states, con), -math.inf)
     scores = logits.contiguous().view(-1, logits.shape[-1])
     masked = torch.empty_like(scores)

@@ -83,11 +83,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         """Scores [B, V] for ids [B, T] → new scores, ``-inf`` where a token would break the constraint."""
         generation = self._generation(input_ids)
         generated = _host_ids(input_ids[:, generation.prompt_length :])
-        masked = (
-            torch.empty_like(scores, memory_format=torch.contiguous_format)
-            if _all_rows(generation.groups, len(scores))
-            else scores.clone()
-        )
+        masked = _room_for(scores, generation.groups)
         for group in generation.groups:
             require_width(scores, group.constraint)
             states = group.states(generated)
