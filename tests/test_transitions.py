@@ -29,6 +29,10 @@ def one_step(con: fm.Constraint) -> np.ndarray:
     return con.advance(states, tokens)
 
 
+def within(con: fm.Constraint, states, limits) -> np.ndarray:
+    return con.transitions().within(np.array(states, np.int32), np.array(limits, np.int64))
+
+
 def search(following: np.ndarray, ends: np.ndarray) -> list[int]:
     """Fewest steps to one of `ends` from each state by a search from that state forwards; -1: none."""
     leads_to = [set(row.tolist()) for row in following]
@@ -46,7 +50,7 @@ def _steps(leads_to: list[set[int]], state: int, ends: set[int]) -> int:
 
 def assert_same_table(con: fm.Constraint) -> Transitions:
     """Every entry of the table is the single step, and no smaller table could say so."""
-    table = con._transitions()
+    table = con.transitions()
     following = one_step(con)
     assert table.class_of.shape == (con.vocab_size,)
     assert (table.class_of.dtype, table.next.dtype, table.distance.dtype) == (np.int32, np.int32, np.int32)
@@ -108,7 +112,7 @@ def test_a_token_that_ends_within_a_character():
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_any_number_of_threads_gives_the_same_table(small, threads, count):
     def table():
-        return fm.Constraint.from_schema(SCHEMAS["article"], small.vocabulary)._transitions()
+        return fm.Constraint.from_schema(SCHEMAS["article"], small.vocabulary).transitions()
 
     threads(8)
     expected = table()
@@ -121,7 +125,7 @@ def test_the_table_is_made_once_and_not_carried(small):
     con = fm.Constraint.from_schema(SCHEMAS["article"], small.vocabulary)
     before, pickled = con.nbytes, pickle.dumps(con)
     with ThreadPoolExecutor(8) as pool:
-        tables = list(pool.map(lambda _: con._transitions(), range(16)))
+        tables = list(pool.map(lambda _: con.transitions(), range(16)))
     assert all(table is tables[0] for table in tables)
     assert con.nbytes - before == tables[0].nbytes > tables[0].next.nbytes
     assert pickle.dumps(con) == pickled
@@ -132,7 +136,7 @@ def test_a_table_beyond_its_budget_is_refused(small):
     def con():
         return fm.Constraint.from_regex("[a-z]{0,40}", small.vocabulary)
 
-    table = con()._transitions()
+    table = con().transitions()
     needed = table.next.nbytes + table.class_of.nbytes
     assert con().distance(fm.DONE, max_bytes=needed) == 0
     figures = rf"{needed} bytes \({con().num_states} states, {table.num_classes} classes.*limit is {needed - 1}"
@@ -201,7 +205,7 @@ def test_a_state_that_no_token_leads_out_of():
     con = fm.Constraint.from_regex("ax|bc", fm.Vocabulary([b"a", b"b", b"c", None], eos_token_id=3))
     after_a, after_b = con.walk([[0], [1]])[:, 0]
     assert con.distance([con.initial_state, after_a, after_b]).tolist() == [2, -1, 1]
-    assert con._within([con.initial_state, after_a, after_b], [9, 9, 9]).tolist() == [
+    assert within(con, [con.initial_state, after_a, after_b], [9, 9, 9]).tolist() == [
         [False, True, False, False],
         [False, False, False, False],
         [False, False, True, False],
@@ -264,14 +268,14 @@ def test_within(regex, limit):
     tokens = [*b"yesnomab ! 012".split(b" "), *(bytes([b]) for b in "yesnomab! 012é".encode()), b"yes ma", b""]
     con = fm.Constraint.from_regex(regex, fm.Vocabulary([*tokens, None, None], [len(tokens)], size=len(tokens) + 4))
     states = np.arange(con.num_states)
-    found = con._within(states, np.full(con.num_states, limit))
+    found = within(con, states, np.full(con.num_states, limit))
     assert (found.shape, found.dtype) == ((con.num_states, con.vocab_size), bool)
     assert [np.flatnonzero(row).tolist() for row in found] == [brute_force(con, state, limit) for state in states]
     assert found.any() == (limit >= 0)
 
 
 def test_each_state_has_its_own_limit():
-    found = DIGITS._within([3, 3, 4, 6, 6, fm.FREE, fm.DONE, fm.DEAD], [1, 2, 1, 0, -1, 0, 0, 9])
+    found = within(DIGITS, [3, 3, 4, 6, 6, fm.FREE, fm.DONE, fm.DEAD], [1, 2, 1, 0, -1, 0, 0, 9])
     assert found.sum(axis=1).tolist() == [0, 10, 10, 1, 0, 257, 1, 0]
     assert found[3, 256], "EOS leads to DONE, which is no token away from the end"
-    assert DIGITS._within([], []).shape == (0, 257)
+    assert within(DIGITS, [], []).shape == (0, 257)

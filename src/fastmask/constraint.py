@@ -383,7 +383,7 @@ class Constraint:
             CompileLimitError: the table would take more than ``max_bytes``.
         """
         ids = self._states(states)
-        return _plain(like(self._transitions(max_bytes).distance[ids], states))
+        return _plain(like(self.transitions(max_bytes).distance[ids], states))
 
     # ---- states → masks ---------------------------------------------------------------------------------
 
@@ -457,15 +457,14 @@ class Constraint:
         """
         from fastmask.on_device import OnDevice
 
-        return OnDevice.of(self, self._transitions(max_bytes), self._engine.row_numbers(), device, max_bytes)
+        return OnDevice.of(self, self.transitions(max_bytes), self._engine.row_numbers(), device, max_bytes)
 
-    def _within(self, states: Any, limits: Any) -> npt.NDArray[np.bool_]:
-        """bool [N, V] from states [N] and limits [N]: the tokens after which the text may end within ``limits[i]``
-        further tokens. EOS is one of them where it leads to DONE. A row may be empty."""
-        return self._transitions().within(self._states(states), token_array(limits))
+    def transitions(self, max_bytes: int = MAX_TABLE_BYTES) -> Transitions:
+        """All transitions as one table, for fastmask's own modules; made by whoever needs it first, and kept.
 
-    def _transitions(self, max_bytes: int = MAX_TABLE_BYTES) -> Transitions:
-        """The table of all transitions, made by whoever needs it first."""
+        Raises:
+            CompileLimitError: it would take more than ``max_bytes``.
+        """
         budget = integer(max_bytes, "max_bytes")
         with self._table_lock:
             if self._table is None:

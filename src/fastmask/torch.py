@@ -159,7 +159,7 @@ def _allowed(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tens
     return F.pad(allowed, (0, beyond)) if beyond else allowed
 
 
-def _require_fitting(logits: Tensor, states: Tensor, con: Constraint) -> None:
+def _require_fitting(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> None:
     _require_logits(logits)
     if not isinstance(states, Tensor):
         raise InputTypeError(f"states must be a tensor, got {type(states).__name__}")
@@ -170,7 +170,7 @@ def _require_fitting(logits: Tensor, states: Tensor, con: Constraint) -> None:
     require_width(logits, con)
 
 
-def require_width(logits: Tensor, con: Constraint) -> None:
+def require_width(logits: Tensor, con: Constraint | OnDevice) -> None:
     """Raises InputError for logits narrower than the constraint's vocabulary."""
     if logits.shape[-1] < con.vocab_size:
         raise InputError(

@@ -6,6 +6,8 @@ Tokens that lead every state to the same state share a column, so the table is s
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import numpy.typing as npt
 
@@ -43,6 +45,12 @@ class Transitions:
         self.distance = _distances(self.next, ends)
         for array in (self.class_of, self.next, self.distance):
             array.flags.writeable = False
+
+    @cached_property
+    def farthest(self) -> int:
+        """The most tokens that a state of the text is away from the end; -1: from some there is no way."""
+        of_text = self.distance[_core.INITIAL :]
+        return UNREACHABLE if (of_text == UNREACHABLE).any() else int(of_text.max())
 
     @property
     def num_classes(self) -> int:

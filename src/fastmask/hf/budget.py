@@ -44,10 +44,11 @@ def fit_into(remaining: int, masked: Tensor, scores: Tensor, group: Group, state
     """
     if group.trigger is not None and remaining <= _needed_from_start(group):
         _begin_answer(masked, scores, group, states)
-    if group.constraint.always_within(remaining - 1):
-        return
+    transitions = group.constraint.transitions()
+    if 0 <= transitions.farthest < remaining:
+        return  # from everywhere the end is near enough
     of_text = np.flatnonzero(states >= _core.INITIAL)
-    within = group.constraint.allowed_within(states[of_text], remaining - 1)  # [n, V]
+    within = transitions.within(states[of_text], np.full(len(of_text), remaining - 1))  # [n, V]
     possible = within.any(axis=1)  # elsewhere it is too late, and a row of nothing but -inf would break samplers
     rows = torch.from_numpy(group.rows[of_text[possible]]).to(masked.device)
     allowed = torch.from_numpy(within[possible]).to(masked.device)

@@ -32,7 +32,7 @@ def vocabulary_for(model: PreTrainedModel, tokenizer: Any) -> Vocabulary:
     return Vocabulary.from_tokenizer(tokenizer, size=width, eos_token_id=_eos_ids(model, tokenizer))
 
 
-def _width(model: PreTrainedModel) -> int:
+def _width(model: Any) -> int:
     head = model.get_output_embeddings()
     return int(head.weight.shape[0] if head is not None else model.config.get_text_config().vocab_size)
 

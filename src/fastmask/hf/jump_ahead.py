@@ -7,7 +7,7 @@ last token of a forced stretch is left to the model (under the mask), because wh
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -100,8 +100,9 @@ def _jumped(answer: list[int], tokenizer: Any, con: Constraint, max_new_tokens: 
     return longer if 0 <= needed <= max_new_tokens - len(longer) else answer
 
 
-def _appended(input_ids: Tensor, answer: list[int]) -> Tensor:
-    return torch.cat([input_ids, torch.tensor([answer], dtype=input_ids.dtype, device=input_ids.device)], dim=1)
+def _appended(input_ids: Tensor, answer: list[int]) -> torch.LongTensor:
+    added = torch.tensor([answer], dtype=torch.int64, device=input_ids.device)
+    return cast("torch.LongTensor", torch.cat([input_ids, added], dim=1))
 
 
 def _choose(scores: Tensor, do_sample: bool) -> int:
