@@ -81,7 +81,8 @@ class Constraint:
             self._engine = _core.Engine(automaton)
         self._final = self._engine.final_states().astype(bool)  # [num_states]
         self._table: Transitions | None = None  # made when first needed, under the lock
-        self._table_lock = threading.Lock()
+        self._on_device: dict[str, OnDevice] = {}  # likewise
+        self._table_lock = threading.RLock()
 
     # ---- making one -------------------------------------------------------------------------------------
 
@@ -447,6 +448,8 @@ class Constraint:
     def on(self, device: Any, max_bytes: int = MAX_TABLE_BYTES) -> OnDevice:
         """The same states and masks as tensors on ``device``, for decoding without a look at the host; needs torch.
 
+        Made once for each device, and kept.
+
         Args:
             device: anything that ``torch.device`` takes.
             max_bytes: budget of the tensors on the device.
@@ -457,7 +460,11 @@ class Constraint:
         """
         from fastmask.on_device import OnDevice
 
-        return OnDevice.of(self, self.transitions(max_bytes), self._engine.row_numbers(), device, max_bytes)
+        with self._table_lock:
+            if (made := self._on_device.get(str(device))) is None:
+                table, row_of = self.transitions(max_bytes), self._engine.row_numbers()
+                made = self._on_device[str(device)] = OnDevice.of(self, table, row_of, device, max_bytes)
+            return made
 
     def transitions(self, max_bytes: int = MAX_TABLE_BYTES) -> Transitions:
         """All transitions as one table, for fastmask's own modules; made by whoever needs it first, and kept.
