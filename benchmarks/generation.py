@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,7 +91,7 @@ def require_masks(processor: Processor, steps: list[Tensor], scores: Tensor, con
 
 def require_allowed(processor: Processor, steps: list[Tensor], scores: Tensor) -> None:
     """The peer allows what comes next in every row."""
-    for ids, following in zip(steps, steps[1:], strict=False):
+    for ids, following in pairwise(steps):
         masked = processor(ids, scores.clone())
         if not masked.gather(1, following[:, -1:]).isfinite().all():
             raise AssertionError(f"xgrammar forbids token {ids.shape[1]} of an answer that it accepts")

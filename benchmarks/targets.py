@@ -39,7 +39,9 @@ TARGETS = {
     # in transformers
     "generation.single": Target("processor's step at batch 1, against xgrammar's", 1, "× faster"),
     "generation.batch": Target("processor's step at batch 16 and 64, against xgrammar's", 4, "× faster"),
-    "generation.long": Target("a step behind 2,048 tokens, against one behind 16", 1.2, "× its time", more_is_better=False),
+    "generation.long": Target(
+        "a step behind 2,048 tokens, against one behind 16", 1.2, "× its time", more_is_better=False
+    ),
     # size
     "memory.constraint": Target("a constraint with all its masks", 2e6, "bytes", more_is_better=False),
     "memory.import": Target("import fastmask in a fresh process", 0.15, "s", more_is_better=False),

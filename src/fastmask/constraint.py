@@ -461,7 +461,8 @@ class Constraint:
         from fastmask.on_device import OnDevice
 
         with self._table_lock:
-            if (made := self._on_device.get(str(device))) is None:
+            made = self._on_device.get(str(device))
+            if made is None or made.nbytes > max_bytes:
                 table, row_of = self.transitions(max_bytes), self._engine.row_numbers()
                 made = self._on_device[str(device)] = OnDevice.of(self, table, row_of, device, max_bytes)
             return made
