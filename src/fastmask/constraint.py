@@ -460,11 +460,12 @@ class Constraint:
         """
         from fastmask.on_device import OnDevice
 
+        budget = integer(max_bytes, "max_bytes")
         with self._table_lock:
             made = self._on_device.get(str(device))
-            if made is None or made.nbytes > max_bytes:
-                table, row_of = self.transitions(max_bytes), self._engine.row_numbers()
-                made = self._on_device[str(device)] = OnDevice.of(self, table, row_of, device, max_bytes)
+            if made is None or made.nbytes > budget:
+                table, row_of = self.transitions(budget), self._engine.row_numbers()
+                made = self._on_device[str(device)] = OnDevice.of(self, table, row_of, device, budget)
             return made
 
     def transitions(self, max_bytes: int = MAX_TABLE_BYTES) -> Transitions:
