@@ -129,18 +129,27 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return np.where(group.constraint.is_final(states), np.int32(_core.DONE), states)
 
     def _generation(self, input_ids: Tensor) -> Generation:
+        """The one that these ids belong to, begun if there is none."""
+        length = input_ids.shape[1] if self.prompt_length is None else self.prompt_length
+        if length > input_ids.shape[1]:
+            raise InputError(f"prompt_length {length} lies beyond the {input_ids.shape[1]} ids of this call")
         for generation in self._generations:
-            if generation.continued_by(input_ids):
+            if self._belongs(input_ids, generation):
                 return generation
-        prompt = input_ids if self.prompt_length is None else input_ids[:, : self.prompt_length]
-        if self.prompt_length is not None and prompt.shape[1] < self.prompt_length:
-            raise InputError(f"prompt_length {self.prompt_length} lies beyond the {prompt.shape[1]} ids of this call")
-        groups = groups_of(self._constraints, len(input_ids), self._trigger)
-        for group in groups:
-            require_budget(group, self.max_new_tokens)
-        generation = Generation(prompt, groups)
+        generation = Generation(input_ids[:, :length], self._groups(len(input_ids)))
         self._generations = [generation, *self._generations[: _REMEMBERED - 1]]
         return generation
+
+    def _belongs(self, input_ids: Tensor, generation: Generation) -> bool:
+        if self.prompt_length is None:
+            return generation.continued_by(input_ids)
+        return len(generation.prompt) == len(input_ids)  # where the prompt ends is known, and any rows can be read on
+
+    def _groups(self, num_rows: int) -> list[Group]:
+        groups = groups_of(self._constraints, num_rows, self._trigger)
+        for group in groups:
+            require_budget(group, self.max_new_tokens)
+        return groups
 
     def _length_of_prompts(self, sequences: Tensor) -> int:
         if self.prompt_length is not None:
