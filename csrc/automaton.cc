@@ -33,7 +33,7 @@ struct Adjacency {
 // A DFA without useless states: the first kept state is the initial one; missing transitions lead nowhere.
 struct PartialDfa {
   int32_t num_states = 0;
-  std::vector<uint8_t> is_final;
+  std::vector<StateFlags> flags;
   std::vector<Transition> transitions;
 };
 
@@ -74,7 +74,7 @@ PartialDfa useful_part(const Dfa& dfa) {
   if (dfa.initial != Dfa::kNone) all = reachable_transitions(dfa, reachable);
   std::vector<int32_t> finals;
   for (int32_t s = 0; s < dfa.num_states(); ++s)
-    if (reachable[s] && dfa.is_final[s]) finals.push_back(s);
+    if (reachable[s] && dfa.is_final(s)) finals.push_back(s);
   flood(all, Adjacency(all, dfa.num_states(), &Transition::to), &Transition::from, finals, hopeful);
   if (dfa.initial == Dfa::kNone || !hopeful[dfa.initial])
     throw Error(ErrorKind::kRegex, "the pattern matches no text at all, so every token would be forbidden");
@@ -83,7 +83,7 @@ PartialDfa useful_part(const Dfa& dfa) {
   std::vector<int32_t> number(dfa.num_states(), Dfa::kNone);
   auto keep = [&](int32_t s) {
     number[s] = useful.num_states++;
-    useful.is_final.push_back(dfa.is_final[s]);
+    useful.flags.push_back(dfa.flags[s]);
   };
   keep(dfa.initial);
   for (int32_t s = 0; s < dfa.num_states(); ++s)
@@ -96,10 +96,7 @@ PartialDfa useful_part(const Dfa& dfa) {
 // Valmari's algorithm: `blocks` partitions the states, `cords` the transitions by (class, block of the end).
 // Splitting one side splits the other until both agree; the blocks are then the minimal DFA's states.
 Partition equal_states(const PartialDfa& dfa, int32_t num_classes) {
-  Partition blocks(dfa.num_states);
-  for (int32_t s = 0; s < dfa.num_states; ++s)
-    if (dfa.is_final[s]) blocks.mark(s);
-  blocks.split();
+  Partition blocks({dfa.flags.begin(), dfa.flags.end()}, (kFinal | kOpen) + 1);
 
   std::vector<int32_t> labels(dfa.transitions.size());
   std::transform(dfa.transitions.begin(), dfa.transitions.end(), labels.begin(),
@@ -126,9 +123,9 @@ Dfa minimal_table(const PartialDfa& dfa, const Partition& blocks, const Dfa& raw
   minimal.class_of = raw.class_of;
   minimal.num_classes = raw.num_classes;
   minimal.initial = blocks.block_of(0);
-  minimal.is_final.assign(blocks.num_blocks(), 0);
+  minimal.flags.assign(blocks.num_blocks(), 0);
   minimal.next.assign(static_cast<size_t>(blocks.num_blocks()) * raw.num_classes, Dfa::kNone);
-  for (int32_t s = 0; s < dfa.num_states; ++s) minimal.is_final[blocks.block_of(s)] = dfa.is_final[s];
+  for (int32_t s = 0; s < dfa.num_states; ++s) minimal.flags[blocks.block_of(s)] = dfa.flags[s];
   for (const Transition& t : dfa.transitions)
     minimal.next[static_cast<size_t>(blocks.block_of(t.from)) * raw.num_classes + t.byte_class] =
         blocks.block_of(t.to);
@@ -202,12 +199,12 @@ Automaton::Automaton(const Dfa& raw) {
   num_classes_ = static_cast<int32_t>(old_class.size());
   shift_ = bits_for(num_classes_);
   const size_t num_states = kInitial + order.size();
-  is_final_.assign(num_states, 0);
-  is_final_[kDone] = 1;
+  flags_.assign(num_states, 0);
+  flags_[kDone] = kFinal;
   next_.assign(num_states << shift_, kDead);
   std::fill_n(next_.begin() + (static_cast<size_t>(kFree) << shift_), num_classes_, kFree);
   for (int32_t s : order) {
-    is_final_[number[s]] = minimal.is_final[s];
+    flags_[number[s]] = minimal.flags[s];
     for (int32_t c = 0; c < num_classes_; ++c) {
       const int32_t to = minimal.next[static_cast<size_t>(s) * minimal.num_classes + old_class[c]];
       if (to != Dfa::kNone) next_[(static_cast<size_t>(number[s]) << shift_) | c] = number[to];
@@ -231,8 +228,8 @@ Dfa Automaton::to_dfa() const {
   dfa.class_of = class_of_;
   dfa.num_classes = num_classes_;
   dfa.initial = 0;
-  dfa.is_final.assign(is_final_.begin() + kInitial, is_final_.end());
-  dfa.next.reserve(dfa.is_final.size() * num_classes_);
+  dfa.flags.assign(flags_.begin() + kInitial, flags_.end());
+  dfa.next.reserve(dfa.flags.size() * num_classes_);
   for (State s = kInitial; s < num_states(); ++s)
     for (int32_t c = 0; c < num_classes_; ++c) {
       const State to = next_[(static_cast<size_t>(s) << shift_) | c];
@@ -242,7 +239,7 @@ Dfa Automaton::to_dfa() const {
 }
 
 size_t Automaton::nbytes() const {
-  return is_final_.size() * (sizeof(is_final_[0]) + sizeof(loops_[0])) + next_.size() * sizeof(next_[0]) + sizeof(class_of_);
+  return flags_.size() * (sizeof(flags_[0]) + sizeof(loops_[0])) + next_.size() * sizeof(next_[0]) + sizeof(class_of_);
 }
 
 }  // namespace fastmask

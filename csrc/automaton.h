@@ -1,7 +1,8 @@
 // The byte-level automaton: minimal, canonically numbered, laid out for the walk.
 //
 // Built once from a raw `Dfa`; immutable afterwards, so any number of threads may read it.
-// Canonical: two Dfas of the same language give the same Automaton, bit for bit. States that cannot be
+// Canonical: two Dfas of the same language give the same Automaton, bit for bit (where a token that is not text
+// may come belongs to the language: states that differ in a flag are never equal). States that cannot be
 // reached, or from which no final state can be reached, are gone; equal states are merged (Valmari's
 // partition refinement, O(m log m) in the m transitions); states are numbered breadth-first from the initial
 // one in the order of bytes, byte classes by their lowest byte.
@@ -30,11 +31,14 @@ class Automaton {
   // Throws Error{kRegex} if the language is empty.
   explicit Automaton(const Dfa& dfa);
 
-  State num_states() const { return static_cast<State>(is_final_.size()); }
+  State num_states() const { return static_cast<State>(flags_.size()); }
   int32_t num_classes() const { return num_classes_; }
 
   // May the text end here? True for kDone; false for kFree and kDead.
-  bool is_final(State state) const { return is_final_[state] != 0; }
+  bool is_final(State state) const { return (flags_[state] & kFinal) != 0; }
+
+  // May tokens come here that are not text? They leave the state as it is. False for the three named states.
+  bool is_open(State state) const { return (flags_[state] & kOpen) != 0; }
 
   // The state after one more byte. kFree, kDead: themselves; kDone: kDead.
   State step(State state, uint8_t byte) const {
@@ -55,7 +59,7 @@ class Automaton {
   int32_t num_classes_ = 0;
   uint32_t shift_ = 0;  // a state's row of next_ has 2^shift_ entries: an index costs a shift and an or
   std::array<uint8_t, 256> class_of_{};
-  std::vector<uint8_t> is_final_;  // [num_states]
+  std::vector<StateFlags> flags_;  // [num_states]
   std::vector<TextGroups> loops_;  // [num_states]
   std::vector<State> next_;        // [num_states << shift_]; entries past num_classes_ are never read
 };

@@ -11,19 +11,15 @@ namespace fastmask {
 namespace {
 
 // A chunk should outweigh the cost of handing it out (an atomic addition, a lock) many times over.
-constexpr int64_t kTokensPerChunk = 1 << 13;
+constexpr int64_t kTokensPerChunk = 1 << 12;
 constexpr int64_t kBytesPerChunk = 1 << 18;
 
 int64_t grain_for(int64_t per_chunk, int64_t per_item) { return std::max<int64_t>(1, per_chunk / std::max<int64_t>(1, per_item)); }
 
-[[noreturn]] void throw_bad_token(int64_t token, int64_t vocab_size, const std::string& place) {
-  throw Error(ErrorKind::kTokenRange, "token id " + std::to_string(token) + " at " + place + " lies outside 0 … " +
-                                          std::to_string(vocab_size - 1) + ", the vocabulary of this constraint");
-}
-
-void require_state(State state, State num_states, int64_t position) {
+// `unit` and `index` name the state's place: "row", 3.
+void require_state(State state, State num_states, const char* unit, int64_t index) {
   if (static_cast<uint32_t>(state) >= static_cast<uint32_t>(num_states))
-    throw Error(ErrorKind::kTokenRange, "state " + std::to_string(state) + " at position " + std::to_string(position) +
+    throw Error(ErrorKind::kTokenRange, "state " + std::to_string(state) + " at " + unit + " " + std::to_string(index) +
                                             " lies outside 0 … " + std::to_string(num_states - 1) +
                                             ", the states of this constraint");
 }
@@ -41,21 +37,49 @@ int64_t start_of(const TokenId* tokens, int64_t length, const Start& start, int6
   return start.index[row];
 }
 
+// The state of a row before its first constrained token.
+State first_state(const TokenAutomaton& automaton, const Start& start, int64_t row) {
+  if (start.states == nullptr) return kInitial;
+  require_state(start.states[row], automaton.num_states(), "row", row);
+  return start.states[row];
+}
+
 template <class TokenId>
-void walk_row(const TokenAutomaton& automaton, const TokenId* tokens, int64_t length, int64_t start, int64_t row,
-              int64_t width, State* states) {
+void walk_row(const TokenAutomaton& automaton, const TokenId* tokens, int64_t length, int64_t start, State first,
+              int64_t row, int64_t width, State* states) {
   const int64_t free_end = start < 0 ? length : std::max<int64_t>(start - 1, 0);
   std::fill_n(states, free_end, kFree);
   State last = kFree;
   if (start >= 0) {
-    if (start > 0) states[start - 1] = kInitial;
-    const int64_t walked = automaton.walk(tokens + start, length - start, kInitial, states + start);
+    if (start > 0) states[start - 1] = first;
+    const int64_t walked = automaton.walk(tokens + start, length - start, first, states + start);
     if (start + walked < length)
       throw_bad_token(tokens[start + walked], automaton.vocab_size(),
                       "row " + std::to_string(row) + ", position " + std::to_string(start + walked));
-    last = length > 0 ? states[length - 1] : kInitial;
+    last = length > 0 ? states[length - 1] : first;
   }
   std::fill(states + length, states + width, last);
+}
+
+void require_parent(int64_t parent, int64_t row, int64_t node) {
+  if (parent < -1 || parent >= node)
+    throw Error(ErrorKind::kInput, "parent " + std::to_string(parent) + " at row " + std::to_string(row) + ", node " +
+                                       std::to_string(node) + " is none of the nodes before it, nor -1, the root");
+}
+
+template <class TokenId>
+void walk_tree(const TokenAutomaton& automaton, State root, const TokenId* tokens, const int64_t* parents,
+               int64_t width, int64_t row, State* states) {
+  for (int64_t node = 0; node < width;) {
+    require_parent(parents[node], row, node);
+    int64_t end = node + 1;  // of the chain from this node on, which is walked in one call
+    while (end < width && parents[end] == end - 1) ++end;
+    const State before = parents[node] < 0 ? root : states[parents[node]];
+    node += automaton.walk(tokens + node, end - node, before, states + node);
+    if (node < end)
+      throw_bad_token(tokens[node], automaton.vocab_size(),
+                      "row " + std::to_string(row) + ", node " + std::to_string(node));
+  }
 }
 
 }  // namespace
@@ -67,7 +91,20 @@ void walk_rows(const TokenAutomaton& automaton, const TokenRows<TokenId>& rows, 
     for (int64_t row = begin; row < end; ++row) {
       const TokenId* tokens = rows.tokens + rows.offsets[row];
       const int64_t length = rows.lengths[row];
-      walk_row(automaton, tokens, length, start_of(tokens, length, start, row), row, width, states + row * width);
+      walk_row(automaton, tokens, length, start_of(tokens, length, start, row), first_state(automaton, start, row), row,
+               width, states + row * width);
+    }
+  });
+}
+
+template <class TokenId>
+void walk_trees(const TokenAutomaton& automaton, const TokenTrees<TokenId>& trees, State* states) {
+  parallel_for(trees.count, grain_for(kTokensPerChunk, trees.width), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      require_state(trees.roots[row], automaton.num_states(), "row", row);
+      const int64_t first = row * trees.width;
+      walk_tree(automaton, trees.roots[row], trees.tokens + first, trees.parents + first, trees.width, row,
+                states + first);
     }
   });
 }
@@ -76,7 +113,7 @@ template <class TokenId>
 void advance(const TokenAutomaton& automaton, const State* states, const TokenId* tokens, int64_t count, State* out) {
   parallel_for(count, kTokensPerChunk, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      require_state(states[i], automaton.num_states(), i);
+      require_state(states[i], automaton.num_states(), "position", i);
       if (automaton.walk(tokens + i, 1, states[i], out + i) == 0)
         throw_bad_token(tokens[i], automaton.vocab_size(), "position " + std::to_string(i));
     }
@@ -99,9 +136,26 @@ void gather_bools(MaskTable& table, const State* states, int64_t count, uint8_t*
   });
 }
 
+template <class Element>
+void select_scores(MaskTable& table, const State* states, const int64_t* rows, int64_t count,
+                   const Scores<Element>& scores) {
+  table.prepare(states, count);
+  parallel_for(count, grain_for(kBytesPerChunk, scores.width * sizeof(Element)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t at = (rows == nullptr ? i : rows[i]) * scores.width;
+      table.row(states[i])->select(scores.in + at, scores.width, scores.forbidden, scores.out + at);
+    }
+  });
+}
+
 template void walk_rows(const TokenAutomaton&, const TokenRows<int32_t>&, const Start&, int64_t, State*);
 template void walk_rows(const TokenAutomaton&, const TokenRows<int64_t>&, const Start&, int64_t, State*);
+template void walk_trees(const TokenAutomaton&, const TokenTrees<int32_t>&, State*);
+template void walk_trees(const TokenAutomaton&, const TokenTrees<int64_t>&, State*);
 template void advance(const TokenAutomaton&, const State*, const int32_t*, int64_t, State*);
 template void advance(const TokenAutomaton&, const State*, const int64_t*, int64_t, State*);
+template void select_scores(MaskTable&, const State*, const int64_t*, int64_t, const Scores<uint16_t>&);
+template void select_scores(MaskTable&, const State*, const int64_t*, int64_t, const Scores<uint32_t>&);
+template void select_scores(MaskTable&, const State*, const int64_t*, int64_t, const Scores<uint64_t>&);
 
 }  // namespace fastmask

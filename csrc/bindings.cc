@@ -11,12 +11,15 @@
 
 #include "automaton.h"
 #include "batch_walk.h"
+#include "behind.h"
 #include "bitmask.h"
 #include "error.h"
 #include "token_table.h"
 #include "mask_table.h"
 #include "regex.h"
+#include "replay.h"
 #include "thread_pool.h"
+#include "token_classes.h"
 #include "trie_product.h"
 
 namespace py = pybind11;
@@ -95,14 +98,14 @@ std::vector<T> to_vector(const Array<T>& values) {
 }
 
 std::shared_ptr<Automaton> automaton_from_arrays(const Array<uint8_t>& class_of, const Array<int32_t>& initial,
-                                                 const Array<uint8_t>& is_final, const Array<int32_t>& next) {
+                                                 const Array<uint8_t>& flags, const Array<int32_t>& next) {
   require_length(class_of.size(), 256, "class_of");
   require_length(initial.size(), 1, "initial");
   Dfa dfa;
   std::copy_n(class_of.data(), 256, dfa.class_of.begin());
   dfa.num_classes = *std::max_element(dfa.class_of.begin(), dfa.class_of.end()) + 1;
   dfa.initial = *initial.data();
-  dfa.is_final = to_vector(is_final);
+  dfa.flags = to_vector(flags);
   dfa.next = to_vector(next);
   const py::gil_scoped_release unlock;
   check(dfa);
@@ -112,7 +115,7 @@ std::shared_ptr<Automaton> automaton_from_arrays(const Array<uint8_t>& class_of,
 py::tuple automaton_to_arrays(const Automaton& automaton) {
   const Dfa dfa = automaton.to_dfa();
   return py::make_tuple(Array<uint8_t>(256, dfa.class_of.data()), to_array(std::vector<int32_t>{dfa.initial}),
-                        to_array(dfa.is_final), to_array(dfa.next));
+                        to_array(dfa.flags), to_array(dfa.next));
 }
 
 std::shared_ptr<TokenTable> table_from_transitions(const Array<int32_t>& from, const Array<int32_t>& tokens,
@@ -149,6 +152,12 @@ py::tuple table_to_arrays(const TokenTable& table) {
   return py::make_tuple(to_array(from), to_array(tokens), to_array(to), to_array(table.finals()));
 }
 
+std::shared_ptr<Automaton> automaton_behind(const Automaton& automaton, const py::bytes& trigger) {
+  const auto view = static_cast<std::string_view>(trigger);
+  const py::gil_scoped_release unlock;
+  return std::make_shared<Automaton>(behind(view, automaton.to_dfa()));
+}
+
 Array<uint8_t> final_states(const Engine& engine) {
   Array<uint8_t> is_final(engine.automaton->num_states());
   for (State s = 0; s < engine.automaton->num_states(); ++s) is_final.mutable_data()[s] = engine.automaton->is_final(s);
@@ -156,22 +165,36 @@ Array<uint8_t> final_states(const Engine& engine) {
 }
 
 template <class TokenId>
-Array<State> walk(const Engine& engine, const Array<TokenId>& tokens, const Array<int64_t>& offsets,
-                  const Array<int64_t>& lengths, const std::optional<Array<int64_t>>& start, int64_t after,
-                  int64_t width) {
+void walk(const Engine& engine, const Array<TokenId>& tokens, const Array<int64_t>& offsets,
+          const Array<int64_t>& lengths, const std::optional<Array<int64_t>>& start, int64_t after,
+          const std::optional<Array<State>>& first_states, Array<State> out) {
   const py::ssize_t count = offsets.size();
+  if (out.ndim() != 2 || out.shape(0) != count) throw Error(ErrorKind::kInput, "out must have one row for each row of tokens");
+  const int64_t width = out.shape(1);
   require_length(lengths.size(), count, "lengths");
   if (start) require_length(start->size(), count, "start");
+  if (first_states) require_length(first_states->size(), count, "first_states");
   for (py::ssize_t b = 0; b < count; ++b)
     if (offsets.data()[b] < 0 || lengths.data()[b] < 0 || lengths.data()[b] > width ||
         lengths.data()[b] > tokens.size() - offsets.data()[b])
       throw Error(ErrorKind::kInput, "length " + std::to_string(lengths.data()[b]) + " of row " + std::to_string(b) +
                                          " does not fit the tokens given");
+  State* states = out.mutable_data();
+  const py::gil_scoped_release unlock;
+  walk_rows(*engine.automaton, TokenRows<TokenId>{tokens.data(), offsets.data(), lengths.data(), count},
+            Start{start ? start->data() : nullptr, after, first_states ? first_states->data() : nullptr}, width, states);
+}
+
+template <class TokenId>
+Array<State> walk_trees_of(const Engine& engine, const Array<State>& roots, const Array<TokenId>& tokens,
+                           const Array<int64_t>& parents, int64_t width) {
+  const py::ssize_t count = roots.size();
+  require_length(tokens.size(), count * width, "tokens");
+  require_length(parents.size(), count * width, "parents");
   Array<State> states({count, static_cast<py::ssize_t>(width)});
   State* out = states.mutable_data();
   const py::gil_scoped_release unlock;
-  walk_rows(*engine.automaton, TokenRows<TokenId>{tokens.data(), offsets.data(), lengths.data(), count},
-            Start{start ? start->data() : nullptr, after}, width, out);
+  walk_trees(*engine.automaton, TokenTrees<TokenId>{roots.data(), tokens.data(), parents.data(), count, width}, out);
   return states;
 }
 
@@ -183,6 +206,19 @@ Array<State> advance_states(const Engine& engine, const Array<State>& states, co
   const py::gil_scoped_release unlock;
   advance(*engine.automaton, states.data(), tokens.data(), states.size(), out);
   return next;
+}
+
+// `tokens` [B, n] may be a slice of wider rows: only its columns must lie side by side.
+Array<State> read_rows(Replay& replay, const py::array_t<int64_t, 0>& tokens) {
+  if (tokens.ndim() != 2) throw Error(ErrorKind::kInput, "tokens must have two dimensions [batch, time]");
+  const py::ssize_t count = tokens.shape(0), length = tokens.shape(1), item = sizeof(int64_t);
+  if ((length > 1 && tokens.strides(1) != item) || tokens.strides(0) % item != 0)
+    throw Error(ErrorKind::kInput, "the tokens of a row must lie side by side");
+  Array<State> states(count);
+  State* out = states.mutable_data();
+  const py::gil_scoped_release unlock;
+  replay.read(tokens.data(), tokens.strides(0) / item, count, length, out);
+  return states;
 }
 
 void packed_rows(Engine& engine, const Array<State>& states, Array<int32_t> out) {
@@ -197,6 +233,50 @@ void bool_rows(Engine& engine, const Array<State>& states, Array<bool> out) {
   auto* rows = reinterpret_cast<uint8_t*>(out.mutable_data());
   const py::gil_scoped_release unlock;
   gather_bools(engine.masks, states.data(), states.size(), rows);
+}
+
+// `scores` and `out` are [R, width] bit patterns of floats; state i is that of row rows[i], or of row i.
+template <class Element>
+void select_rows(Engine& engine, const Array<State>& states, const std::optional<Array<int64_t>>& rows,
+                 const Array<Element>& scores, Element forbidden, Array<Element> out) {
+  if (scores.ndim() != 2 || scores.shape(1) < engine.masks.vocab_size())
+    throw Error(ErrorKind::kInput, "scores must have two dimensions [rows, width], width at least the vocabulary's size");
+  require_length(out.size(), scores.size(), "out");
+  if (!rows) require_length(states.size(), scores.shape(0), "states");
+  if (rows) {
+    require_length(rows->size(), states.size(), "rows");
+    for (py::ssize_t i = 0; i < rows->size(); ++i)
+      if (rows->data()[i] < 0 || rows->data()[i] >= scores.shape(0))
+        throw Error(ErrorKind::kInput, "row " + std::to_string(rows->data()[i]) + " lies outside the scores");
+  }
+  Element* selected = out.mutable_data();
+  const py::gil_scoped_release unlock;
+  select_scores(engine.masks, states.data(), rows ? rows->data() : nullptr, states.size(),
+                Scores<Element>{scores.data(), static_cast<int64_t>(scores.shape(1)), forbidden, selected});
+}
+
+py::tuple token_classes(const Engine& engine, int64_t max_bytes) {
+  TokenClasses classes;
+  {
+    const py::gil_scoped_release unlock;
+    classes = find_token_classes(*engine.automaton, max_bytes);
+  }
+  Array<State> next({py::ssize_t{engine.automaton->num_states()}, py::ssize_t{classes.count}});
+  State* out = next.mutable_data();
+  {
+    const py::gil_scoped_release unlock;
+    fill_transitions(*engine.automaton, classes, out);
+  }
+  return py::make_tuple(to_array(classes.class_of), next);
+}
+
+Array<int32_t> row_numbers(Engine& engine) {
+  std::vector<int32_t> numbers;
+  {
+    const py::gil_scoped_release unlock;
+    numbers = engine.masks.row_numbers();
+  }
+  return to_array(numbers);
 }
 
 void define_sources(py::module_& m) {
@@ -219,7 +299,8 @@ void define_sources(py::module_& m) {
                   py::arg("bytes").noconvert(), py::arg("to_states").noconvert(), py::arg("num_states"),
                   py::arg("initial"), py::arg("finals").noconvert())
       .def_static("from_arrays", &automaton_from_arrays, py::arg("class_of").noconvert(),
-                  py::arg("initial").noconvert(), py::arg("is_final").noconvert(), py::arg("next").noconvert())
+                  py::arg("initial").noconvert(), py::arg("flags").noconvert(), py::arg("next").noconvert())
+      .def("behind", &automaton_behind, py::arg("trigger"))
       .def("to_arrays", &automaton_to_arrays)
       .def_property_readonly("num_states", &Automaton::num_states)
       .def_property_readonly("num_classes", &Automaton::num_classes);
@@ -247,13 +328,36 @@ void define_engine(py::module_& m) {
       .def_property_readonly("nbytes", [](const Engine& e) { return e.automaton->nbytes() + e.masks.nbytes(); })
       .def("final_states", &final_states)
       .def("walk", &walk<int32_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
-           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("width"))
+           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("first_states"),
+           py::arg("out").noconvert())
       .def("walk", &walk<int64_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
-           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("width"))
+           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("first_states"),
+           py::arg("out").noconvert())
+      .def("walk_trees", &walk_trees_of<int32_t>, py::arg("roots").noconvert(), py::arg("tokens").noconvert(),
+           py::arg("parents").noconvert(), py::arg("width"))
+      .def("walk_trees", &walk_trees_of<int64_t>, py::arg("roots").noconvert(), py::arg("tokens").noconvert(),
+           py::arg("parents").noconvert(), py::arg("width"))
       .def("advance", &advance_states<int32_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("advance", &advance_states<int64_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
+      .def("token_classes", &token_classes, py::arg("max_bytes"))
+      .def("row_numbers", &row_numbers)
       .def("packed_rows", &packed_rows, py::arg("states").noconvert(), py::arg("out").noconvert())
+      .def("select_rows", &select_rows<uint16_t>, py::arg("states").noconvert(), py::arg("rows"),
+           py::arg("scores").noconvert(), py::arg("forbidden"), py::arg("out").noconvert())
+      .def("select_rows", &select_rows<uint32_t>, py::arg("states").noconvert(), py::arg("rows"),
+           py::arg("scores").noconvert(), py::arg("forbidden"), py::arg("out").noconvert())
+      .def("select_rows", &select_rows<uint64_t>, py::arg("states").noconvert(), py::arg("rows"),
+           py::arg("scores").noconvert(), py::arg("forbidden"), py::arg("out").noconvert())
       .def("bool_rows", &bool_rows, py::arg("states").noconvert(), py::arg("out").noconvert());
+}
+
+void define_replay(py::module_& m) {
+  py::class_<Replay>(m, "Replay")
+      .def(py::init([](const Engine& engine, std::optional<int64_t> after) {
+             return std::make_unique<Replay>(engine.automaton, after);
+           }),
+           py::arg("engine"), py::arg("after"))
+      .def("read", &read_rows, py::arg("tokens").noconvert());
 }
 
 PYBIND11_MODULE(_core, m) {
@@ -268,6 +372,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("set_num_threads", &set_num_threads, py::arg("count"));
   define_sources(m);
   define_engine(m);
+  define_replay(m);
 }
 
 }  // namespace

@@ -1,13 +1,12 @@
 // Unpacking is bound by stores, so the wider the store the better: 64 tokens at once with AVX-512, 32 with
-// AVX2, 8 by table elsewhere. The path is chosen once, at run time; FASTMASK_SIMD=avx512|avx2|plain asks for one.
+// AVX2, 8 by table elsewhere.
 #include "bitmask.h"
 
 #include <array>
-#include <cstdlib>
-#include <string_view>
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-#define FASTMASK_X86 1
+#include "simd.h"
+
+#ifdef FASTMASK_X86
 #include <immintrin.h>
 #endif
 
@@ -37,7 +36,7 @@ void unpack_plain(const uint32_t* row, int64_t words, uint8_t* out) {
 }
 
 #ifdef FASTMASK_X86
-__attribute__((target("avx2"))) void unpack_avx2(const uint32_t* row, int64_t words, uint8_t* out) {
+FASTMASK_AVX2 void unpack_avx2(const uint32_t* row, int64_t words, uint8_t* out) {
   // Byte i of the result looks at bit i%8 of byte i/8 of the word.
   const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,  //
                                           2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
@@ -50,7 +49,7 @@ __attribute__((target("avx2"))) void unpack_avx2(const uint32_t* row, int64_t wo
   }
 }
 
-__attribute__((target("avx512f,avx512bw"))) void unpack_avx512(const uint32_t* row, int64_t words, uint8_t* out) {
+FASTMASK_AVX512 void unpack_avx512(const uint32_t* row, int64_t words, uint8_t* out) {
   const __m512i one = _mm512_set1_epi8(1);
   int64_t w = 0;
   for (; w + 2 <= words; w += 2) {
@@ -65,11 +64,8 @@ using Unpack = void (*)(const uint32_t*, int64_t, uint8_t*);
 
 Unpack choose_unpack() {
 #ifdef FASTMASK_X86
-  const char* asked = std::getenv("FASTMASK_SIMD");
-  const std::string_view limit = asked == nullptr ? "avx512" : asked;
-  __builtin_cpu_init();
-  if (limit == "avx512" && __builtin_cpu_supports("avx512bw")) return unpack_avx512;
-  if (limit != "plain" && __builtin_cpu_supports("avx2")) return unpack_avx2;
+  if (simd() == Simd::kAvx512) return unpack_avx512;
+  if (simd() == Simd::kAvx2) return unpack_avx2;
 #endif
   return unpack_plain;
 }

@@ -17,7 +17,8 @@ void check(const Dfa& dfa) {
   require(dfa.num_classes >= 1 && dfa.num_classes <= 256, "the number of byte classes lies outside 1 … 256");
   for (uint8_t c : dfa.class_of) require(c < dfa.num_classes, "a byte class lies outside the table");
   require(dfa.initial >= Dfa::kNone && dfa.initial < dfa.num_states(), "the initial state lies outside the table");
-  require(dfa.next.size() == dfa.is_final.size() * dfa.num_classes, "its size is not states × byte classes");
+  require(dfa.next.size() == dfa.flags.size() * dfa.num_classes, "its size is not states × byte classes");
+  for (StateFlags flags : dfa.flags) require(flags <= (kFinal | kOpen), "a state has flags that do not exist");
   for (int32_t to : dfa.next) require(to >= Dfa::kNone && to < dfa.num_states(), "a transition leaves the table");
 }
 
@@ -32,10 +33,10 @@ Dfa dfa_from_transitions(const int32_t* from, const uint8_t* bytes, const int32_
   for (int byte = 0; byte < 256; ++byte) dfa.class_of[byte] = static_cast<uint8_t>(byte);
   dfa.num_classes = 256;
   require_state(dfa.initial = initial);
-  dfa.is_final.assign(num_states, 0);
+  dfa.flags.assign(num_states, 0);
   for (int64_t i = 0; i < num_finals; ++i) {
     require_state(finals[i]);
-    dfa.is_final[finals[i]] = 1;
+    dfa.flags[finals[i]] = kFinal;
   }
   dfa.next.assign(static_cast<size_t>(num_states) * 256, Dfa::kNone);
   for (int64_t i = 0; i < count; ++i) {

@@ -10,19 +10,25 @@
 
 namespace fastmask {
 
+// What may happen in a state apart from bytes: a set of these, one bit each.
+using StateFlags = uint8_t;
+constexpr StateFlags kFinal = 1;  // the text may end here
+constexpr StateFlags kOpen = 2;   // tokens that are not text may come here, and leave the state as it is
+
 struct Dfa {
   static constexpr int32_t kNone = -1;  // "no transition": the text can no longer match
 
   std::array<uint8_t, 256> class_of{};  // byte → byte class; bytes of one class are never told apart
   int32_t num_classes = 0;              // classes are 0 … num_classes-1, at most 256
   int32_t initial = kNone;              // kNone: the language is empty
-  std::vector<uint8_t> is_final;        // [num_states] 0 or 1
+  std::vector<StateFlags> flags;        // [num_states]
   std::vector<int32_t> next;            // [num_states * num_classes], state-major; a state or kNone
 
-  int32_t num_states() const { return static_cast<int32_t>(is_final.size()); }
+  int32_t num_states() const { return static_cast<int32_t>(flags.size()); }
+  bool is_final(int32_t state) const { return (flags[state] & kFinal) != 0; }
 };
 
-// Throws Error{kInput} unless every class, state and size lies in its range: for tables from outside.
+// Throws Error{kInput} unless every class, state, flag and size lies in its range: for tables from outside.
 void check(const Dfa& dfa);
 
 // A Dfa from a list of transitions, each byte a class of its own. States are 0 … num_states-1; throws

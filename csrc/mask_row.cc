@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "bitmask.h"
+#include "select_bits.h"
 
 namespace fastmask {
 namespace {
@@ -58,5 +59,41 @@ void MaskRow::write_bools(uint8_t* out) const {
     unpack_bits(&word.bits, std::min<int64_t>(32, vocab_size_ - first), out + first);
   }
 }
+
+template <class Element>
+void MaskRow::select(const Element* in, int64_t width, Element forbidden, Element* out) const {
+  if (!dense_.empty()) {
+    select_bits(dense_.data(), vocab_size_, in, forbidden, out);
+  } else if (ones_) {
+    if (out != in) std::memcpy(out, in, vocab_size_ * sizeof(Element));
+    for (const Word& word : sparse_) select_word(word, in, forbidden, out);
+  } else {
+    select_from_none(in, forbidden, out);
+  }
+  std::fill(out + vocab_size_, out + width, forbidden);
+}
+
+template <class Element>
+void MaskRow::select_word(const Word& word, const Element* in, Element forbidden, Element* out) const {
+  const int64_t first = int64_t{word.index} * 32;
+  select_bits(&word.bits, std::min<int64_t>(32, vocab_size_ - first), in + first, forbidden, out + first);
+}
+
+// Runs of forbidden tokens between the few words that allow any: nothing is read of them.
+template <class Element>
+void MaskRow::select_from_none(const Element* in, Element forbidden, Element* out) const {
+  int64_t done = 0;
+  for (const Word& word : sparse_) {
+    const int64_t first = int64_t{word.index} * 32;
+    std::fill(out + done, out + first, forbidden);
+    select_word(word, in, forbidden, out);
+    done = std::min(first + 32, vocab_size_);
+  }
+  std::fill(out + done, out + vocab_size_, forbidden);
+}
+
+template void MaskRow::select(const uint16_t*, int64_t, uint16_t, uint16_t*) const;
+template void MaskRow::select(const uint32_t*, int64_t, uint32_t, uint32_t*) const;
+template void MaskRow::select(const uint64_t*, int64_t, uint64_t, uint64_t*) const;
 
 }  // namespace fastmask

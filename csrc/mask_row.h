@@ -20,6 +20,12 @@ class MaskRow {
   void write_packed(uint32_t* out) const;
   void write_bools(uint8_t* out) const;
 
+  // Writes `width` ≥ vocab_size elements: in[token] where a token is allowed, `forbidden` elsewhere and beyond the
+  // vocabulary. An element is the bit pattern of a floating-point number; `out` may be `in`.
+  // Defined for uint16_t, uint32_t, uint64_t.
+  template <class Element>
+  void select(const Element* in, int64_t width, Element forbidden, Element* out) const;
+
   // Equal masks are stored equally, so this is equality of masks.
   bool operator==(const MaskRow& other) const;
 
@@ -30,6 +36,11 @@ class MaskRow {
     uint32_t index, bits;
     bool operator==(const Word& other) const { return index == other.index && bits == other.bits; }
   };
+
+  template <class Element>
+  void select_word(const Word& word, const Element* in, Element forbidden, Element* out) const;
+  template <class Element>
+  void select_from_none(const Element* in, Element forbidden, Element* out) const;
 
   int64_t vocab_size_;
   bool ones_ = false;            // the background of sparse_

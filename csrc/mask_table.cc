@@ -1,6 +1,7 @@
 #include "mask_table.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <string_view>
 
@@ -60,6 +61,16 @@ const MaskRow* MaskTable::intern(const std::vector<uint32_t>& words) {
     if (it->second == row) return &it->second;
   row_bytes_ += row.nbytes();
   return &rows_by_hash_.emplace(hash, std::move(row))->second;
+}
+
+std::vector<int32_t> MaskTable::row_numbers() {
+  std::vector<State> states(automaton_->num_states());
+  std::iota(states.begin(), states.end(), 0);
+  prepare(states.data(), static_cast<int64_t>(states.size()));
+  std::unordered_map<const MaskRow*, int32_t> numbers;
+  std::vector<int32_t> row_numbers;
+  for (State s : states) row_numbers.push_back(numbers.emplace(row(s), static_cast<int32_t>(numbers.size())).first->second);
+  return row_numbers;
 }
 
 int64_t MaskTable::num_rows() const {

@@ -29,6 +29,10 @@ class MaskTable {
   // The row of a prepared state, never empty of tokens; null for a state not prepared.
   const MaskRow* row(State state) const { return row_of_[state].load(std::memory_order_acquire); }
 
+  // Which of the distinct rows each state has, numbered in the order of the states that first have them: [num_states].
+  // Prepares all states.
+  std::vector<int32_t> row_numbers();
+
   int64_t num_rows() const;  // distinct rows so far
   size_t nbytes() const;
 

@@ -21,15 +21,15 @@ Dfa compile(std::string_view pattern, Reading reading, regex::Budget& budget) {
   return regex::determinise(nfa, syntax, reading, budget);
 }
 
-bool leads_nowhere(const Dfa& dfa, size_t state) {
-  const int32_t* const row = &dfa.next[state * static_cast<size_t>(dfa.num_classes)];
+bool leads_nowhere(const Dfa& dfa, int32_t state) {
+  const int32_t* const row = &dfa.next[static_cast<size_t>(state) * dfa.num_classes];
   return std::all_of(row, row + dfa.num_classes, [](int32_t target) { return target == Dfa::kNone; });
 }
 
 // Whether no match can be the beginning of a longer one. May err towards false.
 bool is_prefix_free(const Dfa& dfa) {
-  for (size_t state = 0; state < dfa.is_final.size(); ++state) {
-    if (dfa.is_final[state] && !leads_nowhere(dfa, state)) return false;
+  for (int32_t state = 0; state < dfa.num_states(); ++state) {
+    if (dfa.is_final(state) && !leads_nowhere(dfa, state)) return false;
   }
   return true;
 }
@@ -38,9 +38,9 @@ bool is_prefix_free(const Dfa& dfa) {
 void refuse_what_cannot_match(const Dfa& dfa) {
   bool can_match = false;
   bool dead_end = false;
-  for (size_t state = 0; state < dfa.is_final.size(); ++state) {
-    can_match |= dfa.is_final[state] != 0;
-    dead_end |= !dfa.is_final[state] && leads_nowhere(dfa, state);
+  for (int32_t state = 0; state < dfa.num_states(); ++state) {
+    can_match |= dfa.is_final(state);
+    dead_end |= !dfa.is_final(state) && leads_nowhere(dfa, state);
   }
   if (can_match && !dead_end) return;
   throw Error(ErrorKind::kRegex,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -20,6 +19,16 @@
 
 namespace fastmask {
 namespace {
+
+// Falling asleep and being woken takes about as long as a small batch, and a woken thread may begin on its waker's
+// processor. Batches come in quick succession, so a thread looks out for a moment before it sleeps.
+constexpr std::chrono::microseconds kLookOut{100};
+
+template <class Condition>
+void look_out_for(Condition&& come) {
+  const auto end = std::chrono::steady_clock::now() + kLookOut;
+  while (!come() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+}
 
 // One parallel_for in flight. Owned jointly by the caller and by the workers that still look at it.
 struct Loop {
@@ -70,6 +79,7 @@ struct Loop {
   }
 
   void wait() {
+    look_out_for([this] { return pending.load(std::memory_order_acquire) == 0; });
     std::unique_lock<std::mutex> lock(mutex);
     finished.wait(lock, [this] { return pending.load(std::memory_order_acquire) == 0; });
     if (error) std::rethrow_exception(error);
@@ -77,20 +87,6 @@ struct Loop {
 };
 
 void (*g_interrupt_check)() = nullptr;
-
-// Passes every call on to the check, but not more often than is worth its cost.
-class Throttle {
- public:
-  void operator()() {
-    const auto now = std::chrono::steady_clock::now();
-    if (g_interrupt_check == nullptr || now < due_) return;
-    due_ = now + std::chrono::milliseconds(20);
-    g_interrupt_check();
-  }
-
- private:
-  std::chrono::steady_clock::time_point due_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
-};
 
 class ThreadPool {
  public:
@@ -111,9 +107,10 @@ class ThreadPool {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       loops_.push_back(loop);
+      arrived_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
-    loop->work(Throttle());
+    loop->work(InterruptCheck());
     {
       std::lock_guard<std::mutex> lock(mutex_);
       loops_.erase(std::remove(loops_.begin(), loops_.end(), loop), loops_.end());
@@ -123,14 +120,17 @@ class ThreadPool {
 
  private:
   void serve() {
+    uint64_t seen = 0;
     for (;;) {
       std::shared_ptr<Loop> loop;
       {
         std::unique_lock<std::mutex> lock(mutex_);
         wake_.wait(lock, [&] { return stopping_ || (loop = open_loop()) != nullptr; });
         if (stopping_) return;
+        seen = arrived_.load(std::memory_order_relaxed);
       }
       loop->work([] {});
+      look_out_for([&] { return arrived_.load(std::memory_order_acquire) != seen; });
     }
   }
 
@@ -143,6 +143,7 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Loop>> loops_;
+  std::atomic<uint64_t> arrived_{0};  // loops so far; written under mutex_
   bool stopping_ = false;
   std::vector<std::thread> workers_;
 };
@@ -189,6 +190,13 @@ PoolSlot& slot() {
 
 void set_interrupt_check(void (*check)()) { g_interrupt_check = check; }
 
+void InterruptCheck::operator()() {
+  const auto now = std::chrono::steady_clock::now();
+  if (g_interrupt_check == nullptr || now < due_) return;
+  due_ = now + std::chrono::milliseconds(20);
+  g_interrupt_check();
+}
+
 int num_threads() {
   std::lock_guard<std::mutex> lock(slot().mutex);
   return slot().threads;
@@ -215,7 +223,7 @@ void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t
   }
   const auto loop = std::make_shared<Loop>(count, grain, &body);
   if (pool) return pool->run(loop);
-  loop->work(Throttle());
+  loop->work(InterruptCheck());
   loop->wait();
 }
 

@@ -5,6 +5,7 @@
 // not be nested. After fork() the child starts a fresh pool when it first needs one: threads do not survive a fork.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 
@@ -17,6 +18,15 @@ void set_num_threads(int count);  // count ≥ 1
 // A function that the calling thread of every loop calls now and then between chunks (at most every 20 ms), and
 // which may throw to abandon the loop: how Ctrl-C reaches long calls. Set once, before the first loop.
 void set_interrupt_check(void (*check)());
+
+// Calls that function, but not more often than is worth its cost; for a long loop that runs on its caller's thread alone.
+class InterruptCheck {
+ public:
+  void operator()();
+
+ private:
+  std::chrono::steady_clock::time_point due_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+};
 
 // Calls body(begin, end) for chunks of at most `grain` that together cover 0 … count-1, on several threads
 // and in any order; returns when all are done. If bodies throw, the exception of the lowest chunk is rethrown

@@ -7,12 +7,20 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "automaton.h"
+#include "error.h"
 #include "vocabulary.h"
 
 namespace fastmask {
+
+// One token that keeps a text alive, and the state it leads to.
+struct Move {
+  Token token;
+  State to;
+};
 
 class TokenAutomaton {
  public:
@@ -32,10 +40,20 @@ class TokenAutomaton {
   // Sets the bits of the tokens allowed in one of the text's own states (≥ kInitial), EOS included where the
   // text may end. `row` comes zeroed, words_for(vocab_size()) words.
   virtual void fill_row(State state, uint32_t* row) const = 0;
+
+  // Replaces `moves` by the tokens of text that may come in one of the text's own states (≥ kInitial), in any order,
+  // each once. EOS is not among them, see after_eos; every token left out leads to kDead.
+  virtual void list_moves(State state, std::vector<Move>& moves) const = 0;
 };
 
 // What EOS does, the same in every kind of automaton.
 inline State after_eos(bool is_final, State state) { return state == kFree ? kFree : is_final ? kDone : kDead; }
+
+// For the token at which a walk stopped; `place` says where it stands.
+[[noreturn]] inline void throw_bad_token(int64_t token, int64_t vocab_size, const std::string& place) {
+  throw Error(ErrorKind::kTokenRange, "token id " + std::to_string(token) + " at " + place + " lies outside 0 … " +
+                                          std::to_string(vocab_size - 1) + ", the vocabulary of this constraint");
+}
 
 // The one loop over tokens; Next is State(State, Token) and gets inlined.
 template <class TokenId, class Next>

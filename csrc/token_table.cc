@@ -119,6 +119,11 @@ void TokenTable::fill_row(State state, uint32_t* row) const {
     for (Token eos : eos_ids_) set_bit(row, eos);
 }
 
+void TokenTable::list_moves(State state, std::vector<Move>& moves) const {
+  moves.clear();
+  for (int64_t t = begin_[state]; t < begin_[state + 1]; ++t) moves.push_back({tokens_[t], targets_[t]});
+}
+
 size_t TokenTable::nbytes() const {
   return is_final_.size() + begin_.size() * sizeof(begin_[0]) + tokens_.size() * (sizeof(Token) + sizeof(State));
 }

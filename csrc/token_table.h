@@ -37,6 +37,7 @@ class TokenTable final : public TokenAutomaton {
   int64_t walk(const int32_t* tokens, int64_t count, State state, State* out) const override;
   int64_t walk(const int64_t* tokens, int64_t count, State state, State* out) const override;
   void fill_row(State state, uint32_t* row) const override;
+  void list_moves(State state, std::vector<Move>& moves) const override;
 
  private:
   State next(State state, Token token) const;

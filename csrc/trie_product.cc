@@ -3,13 +3,23 @@
 #include "bitmask.h"
 
 namespace fastmask {
+namespace {
+
+constexpr TextGroups kAllGroups = 0xff;
+
+// A token that ends within a character from U+00A0 on is allowed wherever those loop, but it leaves the automaton
+// within the character: who asks for the states reached must look at each of these tokens.
+constexpr TextGroups kWholeCharacters = kAllGroups & ~kBeyondLatin1ControlsGroup;
+
+}  // namespace
 
 inline State TrieProduct::next(State state, Token token) const {
   const Vocabulary& vocabulary = shared_->vocabulary;
   const Vocabulary::Entry& entry = vocabulary.entry(token);
   if (!entry.is_text()) {
     if (entry.length == Vocabulary::Entry::kEos) return after_eos(automaton_->is_final(state), state);
-    return state == kFree ? kFree : kDead;
+    const bool stays = state == kFree || (entry.length == Vocabulary::Entry::kSpecial && automaton_->is_open(state));
+    return stays ? state : kDead;
   }
   if (state == kDone) return kDead;  // an empty token takes no step, yet only EOS may follow here
   const uint8_t* byte = vocabulary.bytes(entry);
@@ -25,17 +35,14 @@ int64_t TrieProduct::walk(const int64_t* tokens, int64_t count, State state, Sta
   return walk_tokens(tokens, count, vocab_size(), state, out, [this](State s, Token t) { return next(s, t); });
 }
 
-// Runs through the nodes in order with the state after each depth. Two short cuts: a dead state ends its
-// subtree, and a state that loops on all that lies below takes the whole subtree at once.
-void TrieProduct::fill_row(State state, uint32_t* row) const {
+// Runs through the nodes in order with the state after each depth, and calls take(first, end, reached) for the tokens
+// tokens()[first … end-1] that may come. Two short cuts: a dead state ends its subtree, and a state that loops on all
+// that lies below takes the whole subtree at once, where that is made of characters of the groups kShortCuts.
+template <TextGroups kShortCuts, class Take>
+inline void TrieProduct::run_trie(State state, Take take) const {
   const TokenTrie& trie = shared_->trie;
   const std::vector<TokenTrie::Node>& nodes = trie.nodes();
-  const std::vector<Token>& tokens = trie.tokens();
-  auto allow = [&](uint32_t first, uint32_t end) {
-    for (uint32_t i = first; i < end; ++i) set_bit(row, tokens[i]);
-  };
-
-  allow(0, trie.num_empty_tokens());
+  take(0, trie.num_empty_tokens(), state);
   std::vector<State> path(trie.max_depth() + 1);  // path[d]: the state after d bytes of the current node
   path[0] = state;
   const auto num_nodes = static_cast<uint32_t>(nodes.size());
@@ -44,17 +51,40 @@ void TrieProduct::fill_row(State state, uint32_t* row) const {
     const State reached = automaton_->step(path[node.depth - 1], node.byte);
     if (reached == kDead) {
       n = node.subtree_end;
-    } else if ((node.below & ~automaton_->loops(reached)) == 0) {
-      allow(trie.tokens_first(n), trie.subtree_tokens_end(n));
+    } else if ((node.below & ~(automaton_->loops(reached) & kShortCuts)) == 0) {
+      take(trie.tokens_first(n), trie.subtree_tokens_end(n), reached);
       n = node.subtree_end;
     } else {
-      allow(trie.tokens_first(n), node.tokens_end);
+      take(trie.tokens_first(n), node.tokens_end, reached);
       path[node.depth] = reached;
       ++n;
     }
   }
+}
+
+template <class Take>
+inline void TrieProduct::for_specials(Take take) const {
+  for (Token t = 0; t < vocab_size(); ++t)
+    if (shared_->vocabulary.entry(t).length == Vocabulary::Entry::kSpecial) take(t);
+}
+
+void TrieProduct::fill_row(State state, uint32_t* row) const {
+  const std::vector<Token>& tokens = shared_->trie.tokens();
+  run_trie<kAllGroups>(state, [&](uint32_t first, uint32_t end, State) {
+    for (uint32_t i = first; i < end; ++i) set_bit(row, tokens[i]);
+  });
+  if (automaton_->is_open(state)) for_specials([&](Token t) { set_bit(row, t); });
   if (automaton_->is_final(state))
     for (Token eos : eos_ids()) set_bit(row, eos);
+}
+
+void TrieProduct::list_moves(State state, std::vector<Move>& moves) const {
+  const std::vector<Token>& tokens = shared_->trie.tokens();
+  moves.clear();
+  run_trie<kWholeCharacters>(state, [&](uint32_t first, uint32_t end, State reached) {
+    for (uint32_t i = first; i < end; ++i) moves.push_back({tokens[i], reached});
+  });
+  if (automaton_->is_open(state)) for_specials([&](Token t) { moves.push_back({t, state}); });
 }
 
 }  // namespace fastmask

@@ -32,9 +32,17 @@ class TrieProduct final : public TokenAutomaton {
   int64_t walk(const int32_t* tokens, int64_t count, State state, State* out) const override;
   int64_t walk(const int64_t* tokens, int64_t count, State state, State* out) const override;
   void fill_row(State state, uint32_t* row) const override;
+  void list_moves(State state, std::vector<Move>& moves) const override;
 
  private:
   State next(State state, Token token) const;
+
+  // Calls take(token) for every token that is never text and does not end it.
+  template <class Take>
+  void for_specials(Take take) const;
+
+  template <TextGroups kShortCuts, class Take>
+  void run_trie(State state, Take take) const;
 
   std::shared_ptr<const Automaton> automaton_;
   std::shared_ptr<const VocabularyWithTrie> shared_;

@@ -26,8 +26,8 @@ Vocabulary::Vocabulary(std::string bytes, const std::vector<int64_t>& offsets, c
 
   entries_.resize(size);
   for (int64_t t = 0; t < num_tokens; ++t)
-    if (is_text[t])
-      entries_[t] = {static_cast<uint32_t>(offsets[t]), static_cast<uint32_t>(offsets[t + 1] - offsets[t])};
+    entries_[t] = {static_cast<uint32_t>(offsets[t]),
+                   is_text[t] ? static_cast<uint32_t>(offsets[t + 1] - offsets[t]) : Entry::kSpecial};
   std::sort(eos_ids_.begin(), eos_ids_.end());
   for (Token eos : eos_ids_) {
     require(eos >= 0 && eos < size, "an EOS id lies outside the vocabulary");

@@ -13,7 +13,7 @@ using Token = int32_t;
 class Vocabulary {
  public:
   // `offsets` [num_tokens + 1] cut `bytes` into tokens; a token with is_text 0 never stands for text (special
-  // tokens). Ids from num_tokens to size-1 are columns of the logits without a token: never text either.
+  // tokens). Ids from num_tokens to size-1 are columns of the logits without a token: they may come nowhere.
   // EOS ids end a text and are never text themselves. Throws Error{kInput} where the parts do not fit.
   Vocabulary(std::string bytes, const std::vector<int64_t>& offsets, const std::vector<uint8_t>& is_text,
              int64_t size, std::vector<Token> eos_ids);
@@ -21,11 +21,11 @@ class Vocabulary {
   int64_t size() const { return static_cast<int64_t>(entries_.size()); }
   const std::vector<Token>& eos_ids() const { return eos_ids_; }  // ascending
 
-  // What a token is: its bytes, or one of two kinds without any. One 8-byte load tells all.
+  // What a token is: its bytes, or one of three kinds without any. One 8-byte load tells all.
   struct Entry {
-    static constexpr uint32_t kSpecial = 0xffffffff, kEos = 0xfffffffe;
-    uint32_t begin = 0;          // into bytes()
-    uint32_t length = kSpecial;  // or kSpecial, kEos
+    static constexpr uint32_t kAbsent = 0xffffffff, kSpecial = 0xfffffffe, kEos = 0xfffffffd;
+    uint32_t begin = 0;         // into bytes()
+    uint32_t length = kAbsent;  // or kSpecial, kEos
     bool is_text() const { return length < kEos; }
   };
   const Entry& entry(Token token) const { return entries_[token]; }

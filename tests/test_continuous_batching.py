@@ -310,31 +310,13 @@ def test_more_than_one_unseen_token_is_an_error(con):
         states.prepare_tensor_args([request("a", [1], [], unseen=2)])
 
 
-class DenseTables:
-    """A constraint as two dense tensors: what a device's tables do, by a gather."""
-
-    def __init__(self, con):
-        states = torch.arange(con.num_states)
-        self.rows = con.allowed(states)
-        tokens = torch.arange(con.vocab_size).expand(con.num_states, -1)
-        self.next = con.advance(states[:, None].expand(-1, con.vocab_size).contiguous(), tokens.contiguous())
-
-    def advance(self, states, tokens):
-        return self.next[states.long(), tokens.long()]
-
-    def mask(self, logits, states):
-        return logits.masked_fill(~self.rows[states.long()], -torch.inf)
-
-
-@pytest.mark.parametrize("tables", [None, DenseTables])
-def test_several_constraints_in_one_range_of_numbers(con, digits, monkeypatch, tables):
-    """Masks and the reading of a last token against the constraints themselves, captured as one graph."""
-    if tables is not None:
-        monkeypatch.setattr(ours, "on_device", lambda con, device: tables(con))
+@pytest.mark.parametrize("captured", [False, True])
+def test_several_constraints_in_one_range_of_numbers(con, digits, captured):
+    """Masks and the reading of a last token against the constraints themselves, also captured as one graph."""
     states = ours.ConstraintStates({"a": con, "b": digits, "free": None}, torch.device("cpu"))
     rows = ours._ProcessorList(transformers.LogitsProcessorList([states]), states)
     assert rows.tensors_required == 1
-    call = rows if tables is None else torch.compile(rows.__call__, fullgraph=True, backend="eager")
+    call = torch.compile(rows.__call__, fullgraph=True, backend="eager") if captured else rows
     draw = torch.Generator().manual_seed(0)
     batch, last, expected = [], [], []
     for name, own in (("a", con), ("b", digits), ("free", None)) * 4:

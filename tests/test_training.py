@@ -14,10 +14,11 @@ pytest.importorskip("conllu")
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import fastmask as fm
+from fastmask.canonical import canonical_tokens
 from training import distil, evaluate, finetune, prepare, sampling, teacher
 from training.demo import demo
 from training.errors import DivergenceError, TrainingError
-from training.examples import NO_WORD, Example, collate, encode, encode_answer, endless_batches, groups_by_length
+from training.examples import NO_WORD, Example, collate, encode, endless_batches, groups_by_length
 from training.losses import cross_entropy, distillation
 from training.models import check_fits, load_model, tiny_gpt2
 from training.optimise import train
@@ -96,16 +97,16 @@ def test_tags_know_their_words(examples):
 
 
 def test_a_space_of_the_tokenizer_is_taken_off():
-    assert encode_answer("no", ByteTokenizer(prefix=" "), BYTES) == list(b"no")
-    with pytest.raises(TrainingError, match="expected the same bytes"):
-        encode_answer("no", ByteTokenizer(prefix="_"), BYTES)
+    assert canonical_tokens("no", ByteTokenizer(prefix=" "), BYTES) == list(b"no")
+    with pytest.raises(fm.InputError, match="expected the same bytes"):
+        canonical_tokens("no", ByteTokenizer(prefix="_"), BYTES)
 
 
 def test_every_answer_of_the_schema_is_accepted():
     con = fm.Constraint.from_schema(AnnotatedSentence, BYTES)
     words = [('"', "PUNCT"), ("\\", "SYM"), ("naïve", "ADJ"), ("東京", "PROPN"), ("🫖", "SYM"), ("", "X"), ("a b", "X")]
     replies = [answer(words), answer([]), teacher.sloppy_answer(words * 9, random.Random(0))]
-    checked = con.check([[*encode_answer(reply, ByteTokenizer(), BYTES), EOS] for reply in replies])
+    checked = con.check([[*canonical_tokens(reply, ByteTokenizer(), BYTES), EOS] for reply in replies])
     assert list(checked.complete) == [True, True, False]
     built = AnnotatedSentence(tokens=[AnnotatedToken(text=form, pos=tag) for form, tag in words])
     assert AnnotatedSentence.model_validate_json(replies[0]) == built

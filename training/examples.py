@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fastmask.canonical import canonical_tokens, spelling
 from training.errors import TrainingError
 
 NO_WORD = -1
@@ -38,28 +39,9 @@ class Example:
 def encode(name: str, text: str, answer: str, tokenizer, vocab) -> Example:
     eos = tokenizer.eos_token_id
     prompt = [*tokenizer(text, add_special_tokens=False).input_ids, eos]
-    ids = encode_answer(answer, tokenizer, vocab)
+    ids = canonical_tokens(answer, tokenizer, vocab)
     word = [NO_WORD] * len(prompt) + words_of_tags(answer, ids, vocab) + [NO_WORD]
     return Example(name, [*prompt, *ids, eos], len(prompt), word)
-
-
-def encode_answer(answer: str, tokenizer, vocab) -> list[int]:
-    """The answer's ids, whose bytes are the answer's bytes and nothing more.
-
-    SentencePiece tokenizers put a space before a text of its own (`▁{`); the answer has none, so it is taken off.
-    """
-    ids = list(tokenizer(answer, add_special_tokens=False).input_ids)
-    if spelling(ids, vocab) == b" " + answer.encode():
-        rest = vocab.tokens[ids[0]][1:]
-        ids[:1] = [i for i, token in enumerate(vocab.tokens) if rest and token == rest][:1]
-    spelled = spelling(ids, vocab)
-    if spelled != answer.encode():
-        raise TrainingError(f"the tokenizer spells {answer[:60]!r}… as {spelled[:60]!r}…; expected the same bytes")
-    return ids
-
-
-def spelling(ids: list[int], vocab) -> bytes:
-    return b"".join(vocab.tokens[i] or b"" for i in ids)  # None: a special token, which is no text
 
 
 def words_of_tags(answer: str, ids: list[int], vocab) -> list[int]:

@@ -14,8 +14,9 @@ from rich.markup import escape
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import fastmask as fm
+from fastmask.canonical import spelling
 from training.errors import TrainingError
-from training.examples import Example, encode, spelling
+from training.examples import Example, encode
 from training.models import load_model
 from training.schema import AnnotatedSentence, answer
 from training.tokenizer import load_tokenizer

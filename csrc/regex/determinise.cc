@@ -87,7 +87,7 @@ class Determiniser {
   const Reading reading_;
 
   std::vector<State> states_;
-  std::vector<uint8_t> is_final_;
+  std::vector<StateFlags> flags_;
   std::vector<StateId> unexpanded_;
   Arena<uint32_t> keys_;
   InternTable key_table_;
@@ -176,11 +176,11 @@ StateId Determiniser::state_with_key(const std::vector<uint32_t>& key, bool is_f
 }
 
 StateId Determiniser::add_state(const State& state, bool is_final) {
-  constexpr int64_t kBytesPerState = 2 * (sizeof(State) + sizeof(uint8_t)) + sizeof(StateId);
+  constexpr int64_t kBytesPerState = 2 * (sizeof(State) + sizeof(StateFlags)) + sizeof(StateId);
   budget_.states(static_cast<int64_t>(states_.size()) + 1);
   budget_.hold(kBytesPerState);
   states_.push_back(state);
-  is_final_.push_back(is_final);
+  flags_.push_back(is_final ? kFinal : 0);
   return static_cast<StateId>(states_.size() - 1);
 }
 
@@ -356,7 +356,7 @@ Dfa Determiniser::table() const {
   Dfa dfa;
   dfa.class_of = byte_classes_.class_of();
   dfa.num_classes = byte_classes_.count();
-  dfa.is_final = is_final_;
+  dfa.flags = flags_;
   const auto width = static_cast<size_t>(dfa.num_classes);
   budget_.hold(static_cast<int64_t>(states_.size() * width * sizeof(int32_t)));
   dfa.next.assign(states_.size() * width, Dfa::kNone);

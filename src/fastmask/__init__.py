@@ -8,6 +8,7 @@ from fastmask._core import DEAD, DONE, FREE
 from fastmask.constraint import Check, Constraint
 from fastmask.errors import (
     CompileLimitError,
+    CutOffWarning,
     FastmaskError,
     FileFormatError,
     GenerationError,
@@ -34,6 +35,7 @@ __all__ = [
     "Check",
     "CompileLimitError",
     "Constraint",
+    "CutOffWarning",
     "FastmaskError",
     "FileFormatError",
     "GenerationError",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +16,29 @@ import numpy.typing as npt
 from fastmask import _core, outlines
 from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
 from fastmask.errors import InputError, InputTypeError, TokenRangeError, VocabularyError
+from fastmask.forced import ForcedBytes
 from fastmask.regex import MAX_BYTES, compile_regex, literal
-from fastmask.rows import After, integer, is_tensor, like, start_per_row, state_array, to_numpy, token_array, token_rows
+from fastmask.rows import (
+    After,
+    integer,
+    is_tensor,
+    like,
+    start_per_row,
+    state_array,
+    state_per_row,
+    to_numpy,
+    token_array,
+    token_rows,
+    token_trees,
+)
 from fastmask.schema import require_enforced, require_translatable, schema_text
+from fastmask.transitions import MAX_TABLE_BYTES, Transitions
 from fastmask.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from outlines_core import Index
+
+    from fastmask.on_device import OnDevice
 
 __all__ = ["Check", "Constraint"]
 
@@ -48,8 +65,9 @@ class Constraint:
     with ``logits[b, t]``, the prediction of token ``t+1``. Before ``start[b] - 1`` the state is FREE, at
     ``start[b] - 1`` it is ``initial_state``.
 
-    Arrays are numpy in, numpy out; torch in, torch out on the same device. Nothing is mutable but a cache of
-    masks: share a constraint between threads and processes freely; pickling keeps its states' numbers.
+    Arrays are numpy in, numpy out; torch in, torch out on the same device. Nothing is mutable but caches of
+    masks and transitions: share a constraint between threads and processes freely; pickling keeps its states'
+    numbers.
     """
 
     def __init__(self, vocabulary: Vocabulary, automaton: _core.Automaton | _core.TokenTable, source: str) -> None:
@@ -62,6 +80,8 @@ class Constraint:
         else:
             self._engine = _core.Engine(automaton)
         self._final = self._engine.final_states().astype(bool)  # [num_states]
+        self._table: Transitions | None = None  # made when first needed, under the lock
+        self._table_lock = threading.Lock()
 
     # ---- making one -------------------------------------------------------------------------------------
 
@@ -184,12 +204,40 @@ class Constraint:
         finally:
             partial.unlink(missing_ok=True)
 
+    def after(self, text: str) -> Constraint:
+        """This constraint behind the first occurrence of ``text``, and no constraint before it.
+
+        For a model that thinks first and then must answer: ``con.after("<answer>")``. Up to the end of ``text``
+        every token may come, special tokens too, but EOS may not, nor a token that holds the end of ``text`` and
+        goes on as this constraint forbids. ``text`` is looked for in the bytes of the tokens joined, wherever
+        they are cut. Special tokens have no bytes: they leave a half-found ``text`` half found, and are never
+        part of it (behind one special token: ``walk(start=fm.after(token_id))``). Ids beyond the vocabulary's
+        tokens stay forbidden. Where generation stops on several ids, the vocabulary must know all of them as EOS
+        (``model.generation_config.eos_token_id``), or one of them may come while thinking.
+
+        Raises:
+            InputTypeError: ``text`` is not a string.
+            InputError: ``text`` is empty, or this constraint was made by :meth:`from_index`.
+        """
+        trigger = _trigger_bytes(text)
+        if not isinstance(self._automaton, _core.Automaton):
+            raise InputError(
+                "a constraint from an index knows whole tokens, no bytes, so it cannot begin behind a text; build it"
+                " from the regex: Constraint.from_regex(regex, vocabulary).after(text)"
+            )
+        return Constraint(self._vocabulary, self._automaton.behind(trigger), f"{self._source} after {text!r}")
+
     # ---- what it is -------------------------------------------------------------------------------------
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The vocabulary that the constraint was made for."""
         return self._vocabulary
+
+    @property
+    def core(self) -> _core.Engine:
+        """The kernel's form, for fastmask's own modules."""
+        return self._engine
 
     @property
     def vocab_size(self) -> int:
@@ -208,8 +256,8 @@ class Constraint:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by the automaton and the masks computed so far, without the vocabulary and its trie."""
-        return self._engine.nbytes
+        """Bytes of the automaton and of the masks and transitions so far, without the vocabulary and its trie."""
+        return self._engine.nbytes + (self._table.nbytes if self._table else 0)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -234,7 +282,7 @@ class Constraint:
 
     # ---- tokens → states --------------------------------------------------------------------------------
 
-    def walk(self, tokens: Any, start: Any = 0, lengths: Any = None) -> Any:
+    def walk(self, tokens: Any, start: Any = 0, lengths: Any = None, states: Any = None, out: Any = None) -> Any:
         """The state after every token of every row.
 
         Args:
@@ -242,22 +290,52 @@ class Constraint:
             start: index of each row's first constrained token, 0 … its length: one integer, integers [B], or
                 ``fm.after(token_id)``. Tokens before it are not looked at.
             lengths: integers [B], where rows of an array are padded on the right.
+            states: integers [B], the state of each row before its first constrained token, in place of the
+                ``initial_state``: a walk goes on from ``states=earlier[:, -1]``.
+            out: a contiguous int32 array or CPU tensor [B, T] to write to instead of a new one.
 
         Returns:
             int32 [B, T] (ragged rows: T is the longest). Positions past a row's length repeat its last state.
 
         Raises:
-            TokenRangeError: a token id outside the vocabulary; the message names row and position.
-            InputError, InputTypeError: shapes, dtypes, starts or lengths that do not fit.
+            TokenRangeError: a token id outside the vocabulary or a state outside 0 … ``num_states - 1``; the
+                message names row and position.
+            InputError, InputTypeError: shapes, dtypes, starts, lengths or ``out`` that do not fit.
         """
         rows = token_rows(tokens, lengths)
+        first = None if states is None else state_per_row(states, len(rows.offsets))
         index, trigger = None, 0
         if isinstance(start, After):
             trigger = self._token(start.token_id)
         else:
             index = start_per_row(start, len(rows.offsets))
-        states = self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, rows.width)
-        return like(states, rows.template)
+        shape = (len(rows.offsets), rows.width)
+        walked = np.empty(shape, np.int32) if out is None else _writable(out, shape, np.int32)
+        self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, first, walked)
+        return like(walked, rows.template) if out is None else out
+
+    def walk_tree(self, states: Any, tokens: Any, parents: Any) -> Any:
+        """The state after every node of a tree of tokens, such as a draft model proposes for speculative decoding.
+
+        Args:
+            states: integers [B], the state of each row before its tree.
+            tokens: integers [B, N], the token of each node.
+            parents: integers [N], one shape for all rows, or [B, N]: the index of each node's parent in its row,
+                smaller than its own; -1 for a node that directly follows ``states``.
+
+        Returns:
+            int32 [B, N]: where each node's text stands, DEAD below a DEAD node. The masks for what may follow
+            the nodes are ``bitmask`` or ``allowed`` of it, in one call for all.
+
+        Raises:
+            TokenRangeError: a token id or state outside its range; the message names row and node.
+            InputError: shapes that do not fit, or a parent that is none of the nodes before.
+            InputTypeError: not integers.
+        """
+        ids, above = token_trees(tokens, parents)
+        roots = state_per_row(states, len(ids))
+        walked = self._engine.walk_trees(roots, ids, above, ids.shape[1])
+        return like(walked, states if is_tensor(states) else tokens)
 
     def advance(self, states: Any, tokens: Any) -> Any:
         """One token further: int32 [...] from states [...] and tokens [...]; one ``int`` from two.
@@ -287,6 +365,25 @@ class Constraint:
             first_error=like(first.astype(np.int64), rows.template),
             complete=like(self._final[last], rows.template),
         )
+
+    # ---- states → the end ------------------------------------------------------------------------------
+
+    def distance(self, states: Any, max_bytes: int = MAX_TABLE_BYTES) -> Any:
+        """The fewest tokens from each state to one where the text may end: int32 [...]; one ``int`` for one state.
+
+        0 where the text may end here, and for DONE and FREE; EOS is not counted. -1 where it can never end: DEAD,
+        and states that need a byte which no token of the vocabulary can spell.
+
+        Args:
+            states: integers [...].
+            max_bytes: budget of the table of all transitions, which the first call makes and the constraint keeps.
+
+        Raises:
+            TokenRangeError: a state outside 0 … ``num_states - 1``.
+            CompileLimitError: the table would take more than ``max_bytes``.
+        """
+        ids = self._states(states)
+        return _plain(like(self.transitions(max_bytes).distance[ids], states))
 
     # ---- states → masks ---------------------------------------------------------------------------------
 
@@ -326,6 +423,53 @@ class Constraint:
             forced.append(int(tokens[0]))
             state = self.advance(state, forced[-1])
         return np.array(forced, dtype=np.int32)
+
+    def forced_bytes(self, state: int) -> bytes:
+        """The bytes that must come next, as far as there is no choice and the text may not end before.
+
+        Independent of how a vocabulary would spell them; empty for FREE, DONE and DEAD.
+
+        Raises:
+            InputError: the constraint was made by :meth:`from_index`, which knows tokens and no bytes.
+            TokenRangeError: a state outside 0 … ``num_states - 1``.
+        """
+        index = int(self._states(integer(state, "state")))
+        if self._forced_bytes is None:
+            raise InputError(
+                "a constraint from an outlines_core.Index knows no bytes; make it from_regex or from_schema"
+            )
+        return self._forced_bytes.after(index)
+
+    @cached_property
+    def _forced_bytes(self) -> ForcedBytes | None:
+        return ForcedBytes(self._automaton) if isinstance(self._automaton, _core.Automaton) else None
+
+    def on(self, device: Any, max_bytes: int = MAX_TABLE_BYTES) -> OnDevice:
+        """The same states and masks as tensors on ``device``, for decoding without a look at the host; needs torch.
+
+        Args:
+            device: anything that ``torch.device`` takes.
+            max_bytes: budget of the tensors on the device.
+
+        Raises:
+            CompileLimitError: the tensors would take more than ``max_bytes``; the message names what does.
+            InputTypeError: not a device.
+        """
+        from fastmask.on_device import OnDevice
+
+        return OnDevice.of(self, self.transitions(max_bytes), self._engine.row_numbers(), device, max_bytes)
+
+    def transitions(self, max_bytes: int = MAX_TABLE_BYTES) -> Transitions:
+        """All transitions as one table, for fastmask's own modules; made by whoever needs it first, and kept.
+
+        Raises:
+            CompileLimitError: it would take more than ``max_bytes``.
+        """
+        budget = integer(max_bytes, "max_bytes")
+        with self._table_lock:
+            if self._table is None:
+                self._table = Transitions(self._engine, budget)
+            return self._table
 
     def _masks(self, states: Any, out: Any, width: int, dtype: Any, fill: Any) -> Any:
         ids = state_array(states)
@@ -371,6 +515,19 @@ def _require(vocabulary: Any) -> None:
             f"expected a fastmask.Vocabulary, got {type(vocabulary).__name__}; make one with"
             " Vocabulary.from_tokenizer(tokenizer)"
         )
+
+
+def _trigger_bytes(text: Any) -> bytes:
+    if not isinstance(text, str):
+        raise InputTypeError(
+            f"after() takes the text to wait for, a str, got {text!r}; a token id goes into walk(start=fm.after(id))"
+        )
+    if not text:
+        raise InputError("after() got an empty text: there is nothing to wait for, so use the constraint itself")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"after() got no Unicode text: a lone surrogate at character {error.start}") from error
 
 
 def _writable(out: Any, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:

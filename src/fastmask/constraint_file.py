@@ -39,9 +39,10 @@ _HEADER = struct.Struct("<8sIIQ32s")
 _ARRAY = struct.Struct("<Q4s")
 
 _DFA, _TABLE = 0, 1
-# The element types of each kind's arrays, in order: what to_dfa() and to_table() return.
+# The element types of each kind's arrays, in order: what each kind's to_arrays() returns. Flags: bit 0 = the text may
+# end in this state, bit 1 = tokens that are not text may come (while a constraint waits for a text, see behind.h).
 _FIELDS = {
-    _DFA: ("<u1", "<i4", "<u1", "<i4"),  # class_of [256], initial [1], is_final [states], next [states * classes]
+    _DFA: ("<u1", "<i4", "<u1", "<i4"),  # class_of [256], initial [1], flags [states], next [states * classes]
     _TABLE: ("<i4", "<i4", "<i4", "<i4"),  # from_states [m], tokens [m], to_states [m], final states
 }
 

@@ -6,6 +6,7 @@ One small hierarchy under :class:`FastmaskError`; each class is also the built-i
 
 __all__ = [
     "CompileLimitError",
+    "CutOffWarning",
     "FastmaskError",
     "FileFormatError",
     "GenerationError",
@@ -46,6 +47,10 @@ class UnsupportedSchemaError(SchemaError):
 
 class UnsupportedSchemaWarning(UserWarning):
     """With ``strict=False``: what :class:`UnsupportedSchemaError` would have said."""
+
+
+class CutOffWarning(UserWarning):
+    """Answers were generated that ``max_new_tokens`` cut short."""
 
 
 class FileFormatError(FastmaskError, ValueError):

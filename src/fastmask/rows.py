@@ -26,9 +26,11 @@ __all__ = [
     "like",
     "start_per_row",
     "state_array",
+    "state_per_row",
     "to_numpy",
     "token_array",
     "token_rows",
+    "token_trees",
 ]
 
 
@@ -44,6 +46,11 @@ def after(token_id: int) -> After:
     Raises:
         InputTypeError: ``token_id`` is not an integer.
     """
+    if isinstance(token_id, str):
+        raise InputTypeError(
+            f"after() takes the id of one token, got the text {token_id!r}; tokenizer.convert_tokens_to_ids gives a"
+            f" special token's id, and con.after({token_id!r}) is the constraint that itself waits for a text"
+        )
     return After(integer(token_id, "after() takes a token id (tokenizer.convert_tokens_to_ids gives it), which"))
 
 
@@ -90,7 +97,7 @@ def like(result: npt.NDArray[Any], template: Any) -> Any:
     """``result`` as a tensor on the template's device if the template is a tensor, else itself."""
     if not is_tensor(template):
         return result
-    return sys.modules["torch"].from_numpy(result).to(template.device)
+    return sys.modules["torch"].from_numpy(np.asarray(result)).to(template.device)
 
 
 def token_rows(tokens: Any, lengths: Any = None) -> TokenRows:
@@ -191,6 +198,31 @@ def state_array(states: Any) -> npt.NDArray[np.int32]:
             raise TokenRangeError(f"state {outside[0]} lies outside 32 bits and is no state of any constraint")
         array = array.astype(np.int32)
     return np.asarray(array, order="C")  # unlike ascontiguousarray, keeps a single number zero-dimensional
+
+
+def state_per_row(states: Any, rows: int) -> npt.NDArray[np.int32]:
+    """State ids as int32 [rows]; raises as :func:`state_array`, and InputError for another shape."""
+    array = state_array(states)
+    if array.shape != (rows,):
+        raise InputError(f"states must have one state for each of the {rows} rows, got shape {array.shape}")
+    return array
+
+
+def token_trees(tokens: Any, parents: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Tokens [B, N] as int32 or int64, parents [B, N] as int64; which parents may be is the kernel's to check.
+
+    Raises:
+        InputTypeError: not integers.
+        InputError: ``tokens`` not two-dimensional, ``parents`` of another shape.
+    """
+    ids, above = token_array(tokens), _integers(to_numpy(parents, "parents"), "parents")
+    if ids.ndim != 2:
+        raise InputError(f"tokens must have two dimensions [batch, nodes], got shape {ids.shape}")
+    if above.shape not in [ids.shape, ids.shape[1:]]:
+        raise InputError(
+            f"parents must have shape {ids.shape[1:]}, one tree for all rows, or {ids.shape}, got {above.shape}"
+        )
+    return ids, np.ascontiguousarray(np.broadcast_to(above, ids.shape), dtype=np.int64)
 
 
 def _integers(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:

@@ -1,7 +1,8 @@
 """Masks and constrained losses on torch tensors.
 
 Throughout: ``logits`` [..., V'] with V' at least the constraint's vocabulary, ``states`` integers [...], one for
-each row of logits. Columns beyond the vocabulary are never allowed.
+each row of logits. Columns beyond the vocabulary are never allowed. ``con`` is a constraint, or its ``on(device)``,
+which looks the masks up on the logits' device.
 
 The mathematics of the constrained teacher: teacher logits t, student logits s, allowed set A, penalty λ,
 temperature τ; p = softmax(t/τ), q = softmax(s/τ). Subtracting λ off A turns p into p̃ = p·w/Z with w = 1 on A and
@@ -11,7 +12,7 @@ exp(-λ/τ) off it, so the effective penalty is λ/τ. λ changes only how much 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,21 +20,34 @@ from torch import Tensor
 
 from fastmask.constraint import Constraint
 from fastmask.errors import InputError, InputTypeError, TokenRangeError
+from fastmask.rows import state_array
+from fastmask.select import select
+
+if TYPE_CHECKING:
+    from fastmask.on_device import OnDevice
 
 __all__ = ["constrained_kl", "constrained_log_probs", "invalid_mass", "mask_logits", "penalize"]
 
 
-def mask_logits(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
+def mask_logits(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
     """``-inf`` where a token is not allowed: a new tensor of the same shape and dtype.
+
+    On a CPU, where no gradient is asked for, this is one pass of the kernel, without a boolean mask.
 
     Raises:
         InputError: ``logits`` are narrower than the vocabulary, or ``states`` has not one id a row.
     """
-    allowed = _allowed(logits, states, con)
-    return logits.masked_fill(~allowed, -math.inf)
+    _require_fitting(logits, states, con)
+    differentiable = logits.requires_grad and torch.is_grad_enabled()
+    if logits.device.type != "cpu" or differentiable or not isinstance(con, Constraint):
+        return logits.masked_fill(~_allowed(logits, states, con), -math.inf)
+    scores = logits.contiguous().view(-1, logits.shape[-1])
+    masked = torch.empty_like(scores)
+    select(con, state_array(states).reshape(-1), scores, masked)
+    return masked.view(logits.shape)
 
 
-def penalize(logits: Tensor, states: Tensor, con: Constraint, penalty: float | Tensor = 10.0) -> Tensor:
+def penalize(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty: float | Tensor = 10.0) -> Tensor:
     """``logits - penalty`` where a token is not allowed: a new tensor of the same shape and dtype.
 
     Args:
@@ -45,7 +59,7 @@ def penalize(logits: Tensor, states: Tensor, con: Constraint, penalty: float | T
     return _penalized(logits, _allowed(logits, states, con), penalty)
 
 
-def invalid_mass(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
+def invalid_mass(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
     """Probability on tokens that are not allowed, float32 [...], exact also where it is tiny.
 
     A difference of log-sum-exps, because ``1 - p(A)`` loses every mass below 1e-7 to rounding.
@@ -55,7 +69,7 @@ def invalid_mass(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
     return (disallowed.logsumexp(-1) - scores.logsumexp(-1)).exp()
 
 
-def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: Constraint) -> Tensor:
+def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
     """Log-probability of ``targets`` [...] under the distribution restricted to allowed tokens, float32 [...].
 
     ``-inf`` for a target that is not allowed.
@@ -76,7 +90,7 @@ def constrained_kl(
     student_logits: Tensor,
     teacher_logits: Tensor,
     states: Tensor,
-    con: Constraint,
+    con: Constraint | OnDevice,
     penalty: float | Tensor = 10.0,
     temperature: float = 1.0,
     reverse: bool = False,
@@ -137,8 +151,15 @@ def _penalized(logits: Tensor, allowed: Tensor, penalty: float | Tensor) -> Tens
     return torch.where(allowed, logits, logits - penalty)
 
 
-def _allowed(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
+def _allowed(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
     """bool like ``logits``: True = allowed."""
+    _require_fitting(logits, states, con)
+    allowed: Tensor = con.allowed(states).to(logits.device)
+    beyond = logits.shape[-1] - con.vocab_size
+    return F.pad(allowed, (0, beyond)) if beyond else allowed
+
+
+def _require_fitting(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> None:
     _require_logits(logits)
     if not isinstance(states, Tensor):
         raise InputTypeError(f"states must be a tensor, got {type(states).__name__}")
@@ -146,14 +167,16 @@ def _allowed(logits: Tensor, states: Tensor, con: Constraint) -> Tensor:
         raise InputError(
             f"logits {tuple(logits.shape)} need states {tuple(logits.shape[:-1])}, got {tuple(states.shape)}"
         )
-    beyond = logits.shape[-1] - con.vocab_size
-    if beyond < 0:
+    require_width(logits, con)
+
+
+def require_width(logits: Tensor, con: Constraint | OnDevice) -> None:
+    """Raises InputError for logits narrower than the constraint's vocabulary."""
+    if logits.shape[-1] < con.vocab_size:
         raise InputError(
             f"logits are {logits.shape[-1]:,} wide, the constraint's vocabulary {con.vocab_size:,}: it was made for"
             " another model; Vocabulary.from_tokenizer(tokenizer, size=model.config.vocab_size)"
         )
-    allowed: Tensor = con.allowed(states).to(logits.device)
-    return F.pad(allowed, (0, beyond)) if beyond else allowed
 
 
 def _require_logits(logits: Tensor) -> None:

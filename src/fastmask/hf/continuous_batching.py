@@ -38,7 +38,7 @@ from transformers.generation.continuous_batching.utils import WorkloadHints
 from fastmask import _core
 from fastmask.constraint import Constraint
 from fastmask.errors import GenerationError, InputError, InputTypeError
-from fastmask.on_device import OnDevice, on_device
+from fastmask.on_device import OnDevice
 from fastmask.progress import Progress
 
 __all__ = ["constrained_batching", "generate_batch"]
@@ -64,6 +64,7 @@ def constrained_batching(model: Any, constraint: Constraint | Mapping[str, Const
 
     Raises:
         InputTypeError: neither a constraint nor named ones.
+        CompileLimitError: a constraint's tables are too large for a device.
         InputError: the model keeps a manager from before, or is within another such context.
     """
     if "init_continuous_batching" in vars(model):
@@ -144,10 +145,7 @@ class ConstraintStates(ContinuousBatchingLogitsProcessor):
         offsets = [0, *accumulate(con.num_states for con in distinct)]
         self._constraints = by_name
         self._offsets = {id(con): offset for con, offset in zip(distinct, offsets, strict=False)}
-        self._tables = [
-            _Tables(offset, con.num_states, con.vocab_size, on_device(con, device))
-            for con, offset in zip(distinct, offsets, strict=False)
-        ]
+        self._tables = [_Tables(offset, con.on(device)) for con, offset in zip(distinct, offsets, strict=False)]
         self._progress: dict[str, Progress] = {}
 
     # ---- transformers' interface ------------------------------------------------------------------------
@@ -177,7 +175,7 @@ class ConstraintStates(ContinuousBatchingLogitsProcessor):
         states = torch.where(missing, ~numbers, numbers)
         advanced = states
         for tables in self._tables:
-            advanced = tables.advance(advanced, torch.where(missing, tokens, 0))
+            advanced = tables.advance(advanced, tokens)
         return torch.where(missing, advanced, states)
 
     def require_named(self, name: Any) -> None:
@@ -203,10 +201,9 @@ class ConstraintStates(ContinuousBatchingLogitsProcessor):
 class _Tables:
     """One constraint on a device, its states shifted by an offset; rows of other constraints pass unchanged."""
 
-    def __init__(self, offset: int, num_states: int, vocab_size: int, constraint: OnDevice) -> None:
+    def __init__(self, offset: int, constraint: OnDevice) -> None:
         self._offset = offset
-        self._end = offset + num_states
-        self._last_token = vocab_size - 1
+        self._end = offset + constraint.num_states
         self._constraint = constraint
 
     def mask(self, scores: Tensor, states: Tensor) -> Tensor:
@@ -215,9 +212,8 @@ class _Tables:
 
     def advance(self, states: Tensor, tokens: Tensor) -> Tensor:
         is_own, own = self._own(states)
-        # Rows of padding may hold anything as their token, -1 included.
-        following = self._constraint.advance(own, tokens.clamp(0, self._last_token))
-        return torch.where(is_own, following + self._offset, states)
+        # A row of padding may hold anything as its token, -1 included: no token that is none is ever looked up.
+        return torch.where(is_own, self._constraint.advance(own, tokens) + self._offset, states)
 
     def _own(self, states: Tensor) -> tuple[Tensor, Tensor]:
         is_own = (states >= self._offset) & (states < self._end)

@@ -2,49 +2,82 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
+from fastmask import _core
 from fastmask.constraint import Constraint
-from fastmask.errors import InputError, InputTypeError
-from fastmask.rows import integer
-from fastmask.torch import mask_logits
+from fastmask.errors import CutOffWarning, InputError, InputTypeError
+from fastmask.hf.budget import fit_into, require_budget
+from fastmask.hf.generation import Generation, Group, groups_of
+from fastmask.rows import After, integer
+from fastmask.select import select
+from fastmask.torch import require_width
 
 __all__ = ["ConstraintLogitsProcessor"]
 
-_REMEMBERED_PROMPTS = 16  # generations that may be interleaved on one processor
+_REMEMBERED = 16  # generations that may be interleaved on one processor
 
 
 class ConstraintLogitsProcessor(LogitsProcessor):
     """Keeps every generated text within a constraint: ``model.generate(**inputs, logits_processor=[processor])``.
 
     Nothing tells a logits processor which beam a row came from, that a new generation begins, or that a
-    speculated stretch was taken back. So nothing is remembered but the prompts: each call replays the tokens
-    behind the prompt from the ids it is given, at a few nanoseconds a token. Greedy decoding, sampling, beams,
-    ``num_return_sequences``, left-padded batches and pipelines are all the same to it, and it can be used again.
+    speculated stretch was taken back. So the ids of each call are the only truth: a row's state is that of the
+    tokens behind its prompt, whatever happened before; that the last call had most of them already only saves
+    time. Greedy decoding, sampling, beams, ``num_return_sequences``, assisted generation, left-padded batches and
+    pipelines are all the same to it, and it can be used again.
 
     A generation begins with the first call whose ids do not continue a prompt seen before by one token or
     less. The one case that cannot be told apart from a continuation is a new prompt that itself begins with an
     earlier prompt *and* is no longer than that generation got: give ``prompt_length`` there, or a new processor.
 
     Args:
-        constraint: made for this model's vocabulary.
+        constraint: made for this model's vocabulary; or one for each prompt of the batch, ``None`` = free.
         prompt_length: tokens [:, :prompt_length] are the prompt. ``None``: what the first call brings.
+        start: where in the generated text the constraint begins, so that a model may think first. ``None``: at
+            once. ``fm.after(token_id)``: behind the first occurrence of that token. A text such as
+            ``"<answer>"``: behind its first occurrence, also within a token. Until then every token may come but
+            EOS: an answer is always given.
+        force_eos: end as soon as the text is complete. Otherwise EOS competes with what may still follow.
+        max_new_tokens: as given to ``generate``: only tokens from which the text can still be completed within
+            that many are allowed, so that no answer is ever cut off.
 
     Raises:
-        InputError: on a call, if the model's logits are narrower than the constraint's vocabulary or
-            ``prompt_length`` lies beyond the ids.
+        InputTypeError, InputError: an argument that does not fit.
+        InputError: on a call, if the model's logits are narrower than the constraint's vocabulary,
+            ``prompt_length`` lies beyond the ids, there is not one constraint for each prompt, or the shortest
+            text has more than ``max_new_tokens`` tokens.
     """
 
-    def __init__(self, constraint: Constraint, prompt_length: int | None = None) -> None:
-        if not isinstance(constraint, Constraint):
-            raise InputTypeError(f"expected a fastmask.Constraint, got {type(constraint).__name__}")
-        self.constraint = constraint
-        self.prompt_length = None if prompt_length is None else integer(prompt_length, "prompt_length")
-        if self.prompt_length is not None and self.prompt_length < 0:
-            raise InputError(f"prompt_length must not be negative, got {self.prompt_length}")
-        self._generations: list[_Generation] = []
+    def __init__(
+        self,
+        constraint: Constraint | Sequence[Constraint | None],
+        prompt_length: int | None = None,
+        *,
+        start: After | str | None = None,
+        force_eos: bool = False,
+        max_new_tokens: int | None = None,
+    ) -> None:
+        constraints = _constraints(constraint)
+        self._trigger = start.token_id if isinstance(start, After) else None
+        if isinstance(start, str):
+            later = {con: con.after(start) for con in constraints if con is not None}
+            constraints = [None if con is None else later[con] for con in constraints]
+        elif start is not None and not isinstance(start, After):
+            raise InputTypeError(f"start must be fm.after(token_id), a text or None, got {start!r}")
+        self._constraints = constraints
+        self.prompt_length = _natural(prompt_length, "prompt_length")
+        self.max_new_tokens = _natural(max_new_tokens, "max_new_tokens")
+        self.force_eos = force_eos
+        self._generations: list[Generation] = []
 
     @property
     def supports_continuous_batching(self) -> bool:  # type: ignore[override]
@@ -56,45 +89,132 @@ class ConstraintLogitsProcessor(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] for ids [B, T] → new scores, ``-inf`` where a token would break the constraint."""
-        return mask_logits(scores, self._states(input_ids), self.constraint)
+        generation = self._generation(input_ids)
+        generated = _host_ids(input_ids[:, generation.prompt_length :])
+        masked = _room_for(scores, generation.groups)
+        for group in generation.groups:
+            require_width(scores, group.constraint)
+            states = group.states(generated)
+            _mask(scores, self._ended(states, group), group, masked)
+            if group.trigger is not None:
+                _keep_thinking(masked, group, states)
+            if self.max_new_tokens is not None:
+                fit_into(self.max_new_tokens - generated.shape[1], masked, scores, group, states)
+        return masked
 
-    def _states(self, input_ids: Tensor) -> Tensor:
-        """The state of each row after the ids so far, [B] int32."""
-        length = self._prompt_length(input_ids)
-        if length > input_ids.shape[1]:
-            raise InputError(f"prompt_length {length} lies beyond the {input_ids.shape[1]} ids of this call")
-        if length == input_ids.shape[1]:
-            initial = self.constraint.initial_state
-            return torch.full(input_ids.shape[:1], initial, dtype=torch.int32, device=input_ids.device)
-        states: Tensor = self.constraint.walk(input_ids[:, length:])
-        return states[:, -1]
+    def finished(self, sequences: Tensor) -> Tensor:
+        """Which of the sequences that ``generate`` returned hold a whole answer: bool [B].
 
-    def _prompt_length(self, input_ids: Tensor) -> int:
+        Rows without a constraint count as finished.
+
+        Args:
+            sequences: ids [B, T] as ``generate`` returned them, prompts included.
+
+        Warns:
+            CutOffWarning: some do not, because ``max_new_tokens`` cut them short.
+
+        Raises:
+            InputError: the sequences do not begin with the prompts of a generation that this processor has seen.
+        """
+        finished = torch.ones(len(sequences), dtype=torch.bool)
+        length = self._length_of_prompts(sequences)
+        for group in groups_of(self._constraints, len(sequences), self._trigger):
+            finished[group.rows] = _complete(group, sequences[group.rows, length:])
+        missing = int((~finished).sum())
+        if missing:
+            warnings.warn(
+                f"{missing} of {len(sequences)} answers were cut off before they were complete: raise max_new_tokens,"
+                " or give it to the processor too, which then steers to an end in time",
+                CutOffWarning,
+                stacklevel=2,
+            )
+        return finished.to(sequences.device)
+
+    def _ended(self, states: npt.NDArray[np.int32], group: Group) -> npt.NDArray[np.int32]:
+        """With ``force_eos``, a complete text is as good as ended: only EOS may follow."""
+        if not self.force_eos:
+            return states
+        return np.where(group.constraint.is_final(states), np.int32(_core.DONE), states)
+
+    def _generation(self, input_ids: Tensor) -> Generation:
+        for generation in self._generations:
+            if generation.continued_by(input_ids):
+                return generation
+        prompt = input_ids if self.prompt_length is None else input_ids[:, : self.prompt_length]
+        if self.prompt_length is not None and prompt.shape[1] < self.prompt_length:
+            raise InputError(f"prompt_length {self.prompt_length} lies beyond the {prompt.shape[1]} ids of this call")
+        groups = groups_of(self._constraints, len(input_ids), self._trigger)
+        for group in groups:
+            require_budget(group, self.max_new_tokens)
+        generation = Generation(prompt, groups)
+        self._generations = [generation, *self._generations[: _REMEMBERED - 1]]
+        return generation
+
+    def _length_of_prompts(self, sequences: Tensor) -> int:
         if self.prompt_length is not None:
             return self.prompt_length
         for generation in self._generations:
-            if generation.continued_by(input_ids):
-                return generation.prompt.shape[1]
-        self._generations = [_Generation(input_ids), *self._generations[: _REMEMBERED_PROMPTS - 1]]
-        return input_ids.shape[1]
+            if generation.returned(sequences):
+                return generation.prompt_length
+        raise InputError(
+            "these sequences do not begin with the prompts of a generation that this processor has seen; give"
+            " finished() what generate() returned, or the processor its prompt_length"
+        )
 
 
-class _Generation:
-    """One call of ``generate`` in progress, known by its prompt."""
+def _constraints(given: Any) -> list[Constraint | None]:
+    listed = [given] if isinstance(given, Constraint) or not isinstance(given, Sequence) else list(given)
+    for constraint in listed:
+        if not isinstance(constraint, Constraint) and (constraint is not None or not isinstance(given, Sequence)):
+            raise InputTypeError(f"expected a fastmask.Constraint, got {type(constraint).__name__}")
+    if not any(listed):
+        raise InputTypeError(f"expected a fastmask.Constraint, or one for each prompt, got {given!r}")
+    return listed
 
-    def __init__(self, prompt: Tensor) -> None:
-        self.prompt = prompt.clone()
-        self._longest = prompt.shape[1]
 
-    def continued_by(self, input_ids: Tensor) -> bool:
-        """Do these ids belong to this generation? They are longer than the prompt, by rounds of one token each
-        (fewer after a speculation failed), and the prompts are untouched: beams move only within a prompt."""
-        length = self.prompt.shape[1]
-        if not length < input_ids.shape[1] <= self._longest + 1:
-            return False
-        if input_ids.shape[0] != self.prompt.shape[0] or input_ids.device != self.prompt.device:
-            return False
-        if not torch.equal(input_ids[:, :length], self.prompt):
-            return False
-        self._longest = max(self._longest, input_ids.shape[1])
-        return True
+def _host_ids(ids: Tensor) -> npt.NDArray[np.int64]:
+    found: npt.NDArray[np.int64] = ids.cpu().numpy().astype(np.int64, copy=False)
+    return found
+
+
+def _natural(value: Any, name: str) -> int | None:
+    if value is None:
+        return None
+    number = integer(value, name)
+    if number < 0:
+        raise InputError(f"{name} must not be negative, got {number}")
+    return number
+
+
+def _room_for(scores: Tensor, groups: list[Group]) -> Tensor:
+    """A new tensor like ``scores``, with the rows of no group, which are free, filled in."""
+    written = sum(len(group.rows) for group in groups) == len(scores)
+    make = torch.empty_like if written else torch.clone
+    return make(scores, memory_format=torch.contiguous_format)
+
+
+def _mask(scores: Tensor, states: npt.NDArray[np.int32], group: Group, masked: Tensor) -> None:
+    """Write the group's rows of ``masked``: the scores of allowed tokens, ``-inf`` elsewhere."""
+    if scores.device.type == "cpu":
+        every = len(group.rows) == len(scores)
+        return select(group.constraint, states, scores.contiguous(), masked, None if every else group.rows)
+    rows = torch.from_numpy(group.rows).to(scores.device)
+    on_device = group.constraint.on(scores.device)
+    masked[rows] = on_device.mask(scores[rows], torch.from_numpy(states).to(scores.device))
+
+
+def _keep_thinking(masked: Tensor, group: Group, states: npt.NDArray[np.int32]) -> None:
+    """Before the trigger a text may not end: no answer has been given."""
+    waiting = group.rows[states == _core.FREE]
+    if waiting.size:
+        eos = torch.tensor(group.constraint.vocabulary.eos_token_ids)
+        masked[torch.from_numpy(waiting)[:, None], eos] = -torch.inf
+
+
+def _complete(group: Group, generated: Tensor) -> Tensor:
+    """bool [n]: did the text end, or may it? What follows the first EOS is padding."""
+    start = 0 if group.trigger is None else After(group.trigger)
+    states = group.constraint.walk(generated.cpu(), start=start)
+    last = states[:, -1] if states.shape[1] else torch.full(states.shape[:1], group.constraint.initial_state)
+    complete: Tensor = (states == _core.DONE).any(dim=1) | group.constraint.is_final(last)
+    return complete

@@ -1,0 +1,46 @@
+"""Scores under masks, on a CPU: one pass of the kernel over tensors of any floating-point type."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fastmask.constraint import Constraint
+
+__all__ = ["select"]
+
+# The kernel moves bit patterns and need not know what they mean.
+_SIGNED = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+_UNSIGNED = {2: np.uint16, 4: np.uint32, 8: np.uint64}
+
+
+def select(
+    con: Constraint,
+    states: npt.NDArray[np.int32],
+    scores: Tensor,
+    out: Tensor,
+    rows: npt.NDArray[np.int64] | None = None,
+) -> None:
+    """Write ``scores`` [R, V'] where a token is allowed, ``-inf`` elsewhere and beyond the vocabulary.
+
+    Args:
+        states: int32 [n], of the rows that ``rows`` names; without ``rows``, of all R.
+        scores: contiguous, on the CPU, of 2, 4 or 8 bytes an element; V' at least the vocabulary.
+        out: like ``scores``; rows without a state are left as they are. May be ``scores``.
+        rows: int64 [n].
+    """
+    con.core.select_rows(states, rows, _bits(scores), _minus_infinity(scores.dtype), _bits(out))
+
+
+def _bits(scores: Tensor) -> npt.NDArray[np.unsignedinteger]:
+    """A view of the same memory as unsigned integers, which numpy has for every width (for bfloat16 too)."""
+    return scores.detach().view(_SIGNED[scores.itemsize]).numpy().view(_UNSIGNED[scores.itemsize])
+
+
+@cache
+def _minus_infinity(dtype: torch.dtype) -> int:
+    return int(_bits(torch.tensor([-torch.inf], dtype=dtype))[0])
