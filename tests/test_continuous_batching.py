@@ -249,6 +249,8 @@ def test_bad_input_is_refused(model, con, bpe):
         pass
     with pytest.raises(fm.InputError, match="6 inputs need 6 constraints"):
         generate_batch(model, PROMPTS, [con])
+    with pytest.raises(fm.InputTypeError, match="list with one for each input, got int"):
+        generate_batch(model, PROMPTS, 1)
     assert generate_batch(model, [], con) == []
     with constrained_batching(model, con):
         with pytest.raises(fm.InputError, match="already within"), constrained_batching(model, con):

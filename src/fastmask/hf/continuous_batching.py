@@ -55,7 +55,8 @@ def constrained_batching(model: Any, constraint: Constraint | Mapping[str, Const
 
     It holds for managers made inside: by ``generate_batch``, ``init_continuous_batching``, its context manager and
     ``generate(cache_implementation="paged")``. A request's constrained text begins behind its prompt. Ordinary
-    ``generate`` is not affected.
+    ``generate`` is not affected. Entering makes the constraint's tables on the model's device
+    (:meth:`fastmask.Constraint.on`), which takes seconds where strings have high ``maxLength``.
 
     Args:
         model: a transformers model with continuous batching.
@@ -297,6 +298,10 @@ def _collected(manager: ContinuousBatchingManager, requests: Sequence[str]) -> l
 
 def _named(constraints: Any, count: int) -> tuple[list[str], dict[str, Constraint | None]]:
     """A name for the constraint of each prompt, and the constraints by name."""
+    if not isinstance(constraints, (Constraint, Sequence)):
+        raise InputTypeError(
+            f"expected a fastmask.Constraint, or a list with one for each input, got {type(constraints).__name__}"
+        )
     listed = [constraints] * count if isinstance(constraints, Constraint) else list(constraints)
     if len(listed) != count:
         raise InputError(f"{count} inputs need {count} constraints, or a single one for all; got {len(listed)}")

@@ -16,3 +16,5 @@ vLLM has two model runners with an interface each, and refuses a processor of th
 Written from the source of vLLM 0.33.0 and tested against stand-ins of its interfaces; **not yet run inside vLLM**.
 This package itself does not import vLLM; its two modules do.
 """
+
+__all__: list[str] = []  # each runner's module has its own
