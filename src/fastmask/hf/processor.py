@@ -79,6 +79,14 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         self.force_eos = force_eos
         self._generations: list[Generation] = []
 
+    @property
+    def supports_continuous_batching(self) -> bool:  # type: ignore[override]
+        """Asked by continuous batching alone, which would go on without this processor, or without its rows."""
+        raise InputError(
+            "ConstraintLogitsProcessor has no place in continuous batching: use"
+            " fastmask.hf.continuous_batching.constrained_batching(model, constraint)"
+        )
+
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] for ids [B, T] → new scores, ``-inf`` where a token would break the constraint."""
         generation = self._generation(input_ids)
