@@ -33,7 +33,7 @@ class Group:
 
     def states(self, generated: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
         """The state of each of the group's rows, int32 [n], after the ids generated so far for the batch, [B, t]."""
-        return self._replay.read(generated if len(self.rows) == len(generated) else generated[self.rows])
+        return self._replay.read(generated if len(self.rows) == len(generated) else generated[self.rows])[0]
 
     def __reduce__(self) -> tuple[object, ...]:
         return Group, (self.constraint, self.rows, self.trigger)
