@@ -9,8 +9,9 @@ arrays follow, little-endian and row-major:
 - ``row_of`` int32 [num_states]: the row of each state. A position's mask is ``rows[row_of[state]]``.
 - ``is_final`` uint8 [num_states]: 1 where the text may end.
 
-Texts: ``format`` "fastmask masks 1", ``fastmask`` (version), ``constraint`` and ``vocabulary`` (fingerprints, sha256 in
-hex), ``vocab_size``, ``eos_token_ids`` (JSON list). States 0, 1 and 2 are FREE, DONE and DEAD, 3 the initial one.
+The one text, ``fastmask``, is a JSON object: ``format`` "masks 1", ``version`` (of fastmask), ``constraint`` and
+``vocabulary`` (fingerprints, sha256 in hex), ``vocab_size``, ``eos_token_ids``. States 0, 1 and 2 are FREE, DONE and
+DEAD, 3 is the initial one.
 """
 
 from __future__ import annotations
@@ -39,15 +40,16 @@ def mask_file_bytes(con: Constraint) -> bytes:
         "row_of": row_of,
         "is_final": con.finals.astype(np.uint8),
     }
-    texts = {
-        "format": "fastmask masks 1",
-        "fastmask": fastmask.__version__,
+    about = {
+        "format": "masks 1",
+        "version": fastmask.__version__,
         "constraint": con.fingerprint,
         "vocabulary": con.vocabulary.fingerprint,
-        "vocab_size": str(con.vocab_size),
-        "eos_token_ids": json.dumps(list(con.vocabulary.eos_token_ids)),
+        "vocab_size": con.vocab_size,
+        "eos_token_ids": list(con.vocabulary.eos_token_ids),
     }
-    return save(arrays, metadata=texts)
+    # One text, because safetensors writes several in an order that changes from run to run.
+    return save(arrays, metadata={"fastmask": json.dumps(about)})
 
 
 def write_masks(con: Constraint, file: str | os.PathLike[str], **options: Any) -> None:
