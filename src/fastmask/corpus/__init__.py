@@ -1,7 +1,7 @@
 """States and masks for texts by the batch and for whole corpora.
 
-:func:`mask_texts` needs a tokenizer alone; everything else needs pyarrow, :class:`ConstraintCollator` torch,
-:func:`annotate_with_ray` Ray. They are loaded when first asked for.
+:func:`mask_texts` needs a tokenizer alone; everything else needs pyarrow, :class:`ConstraintCollator` torch. They are
+loaded when first asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fastmask.corpus.constraints import Constraints
     from fastmask.corpus.datasets import annotate
     from fastmask.corpus.mask_file import write_masks
-    from fastmask.corpus.ray import annotate_with_ray
 
 __all__ = [
     "Annotator",
@@ -27,7 +26,6 @@ __all__ = [
     "Constraints",
     "TextMasks",
     "annotate",
-    "annotate_with_ray",
     "mask_texts",
     "write_masks",
 ]
@@ -38,7 +36,6 @@ _ROOM_OF = {
     "ConstraintCollator": "collate",
     "Constraints": "constraints",
     "annotate": "datasets",
-    "annotate_with_ray": "ray",
     "write_masks": "mask_file",
 }
 
