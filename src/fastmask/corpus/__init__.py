@@ -1,7 +1,7 @@
 """States and masks for texts by the batch and for whole corpora.
 
 :func:`mask_texts` needs a tokenizer alone; everything else needs pyarrow, :class:`ConstraintCollator` torch. They are
-loaded when first asked for.
+loaded when first asked for. ``fastmask.corpus.ray`` needs Ray, and is imported by its own name.
 """
 
 from __future__ import annotations
