@@ -259,10 +259,10 @@ def test_columns_that_are_read_and_written_under_one_name():
     [
         (Columns(tokens="ids"), {"tokens": [[1]], "other": [1]}, "no column 'ids'; it has 'tokens', 'other'"),
         (Columns(tokens="ids", start="begin"), {"ids": [[1]]}, "no column 'begin'"),
-        (Columns(tokens="ids"), {"ids": [[1]], "states": [1]}, "column 'states' already"),
-        (Columns(tokens="ids"), {"ids": [[1]], "start": [1]}, "column 'start' already"),
-        (Columns(tokens="ids"), {"ids": [[1]], "input_ids": [[1]]}, "column 'input_ids' already"),
-        (Columns(tokens="states"), {"states": [[1]]}, "column 'states' already"),
+        (Columns(tokens="ids"), {"ids": [[1]], "states": [1]}, "'states' already"),
+        (Columns(tokens="ids"), {"ids": [[1]], "start": [1]}, "'start' already"),
+        (Columns(tokens="ids"), {"ids": [[1]], "input_ids": [[1]]}, "'input_ids' already"),
+        (Columns(tokens="states"), {"states": [[1]]}, "'states' already"),
     ],
 )
 def test_columns_that_are_missing_or_there_already(columns, given, message):
@@ -390,7 +390,7 @@ def test_schemas_that_are_no_texts(words):
     annotate = Annotator(Constraints(words), Columns(tokens="ids", schema="schema"))
     with pytest.raises(fm.InputTypeError, match=r"'schema' must hold schemas as JSON text.*got struct<type: string>"):
         annotate(pa.table({"ids": [[49]], "schema": [{"type": "boolean"}]}))
-    with pytest.raises(fm.InputError, match="column 'constraint' already"):
+    with pytest.raises(fm.InputError, match="'constraint' already"):
         annotate(pa.table({"ids": [[49]], "schema": [FLAG], "constraint": [1]}))
 
 

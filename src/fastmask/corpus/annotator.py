@@ -89,7 +89,7 @@ class Annotator:
             )
         clashing = [name for name in self._added if name in table.column_names and name not in self._replaced]
         if clashing:
-            raise InputError(f"the corpus has a column {clashing[0]!r} already: rename or drop it")
+            raise InputError(f"the corpus has {', '.join(map(repr, clashing))} already: rename or drop what is there")
         batches = table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
         return pa.Table.from_batches([self._annotate(batch) for batch in batches])
 

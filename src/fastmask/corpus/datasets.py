@@ -28,7 +28,7 @@ def annotate(
     """The data set with the columns ``input_ids``, ``start``, ``states``, ``verdict``, ``error_token`` and ``error``.
 
     What they hold, :meth:`Annotator.__call__` tells. Lists stay in Arrow's buffers throughout. Annotating the same
-    data set with an equal constraint again is found in the cache of ``datasets``.
+    data set again, with a constraint made in the same way, is found in the cache of ``datasets``.
 
     Args:
         dataset: a ``Dataset`` or an ``IterableDataset``; its format is kept.
@@ -48,7 +48,12 @@ def annotate(
     annotator = Annotator(constraints, columns or Columns(tokens="input_ids"), tokenizer, max_length)
     if isinstance(dataset, datasets.Dataset):
         arrow = dataset.with_format("arrow")
-        mapped = arrow.map(annotator, batched=True, batch_size=batch_size, num_proc=num_proc)
+        # map returns a data set without records as it is, without the columns.
+        mapped = (
+            arrow.map(annotator, batched=True, batch_size=batch_size, num_proc=num_proc)
+            if len(arrow)
+            else datasets.Dataset(annotator(arrow[:]))
+        )
         return mapped.with_format(dataset.format["type"], **dataset.format["format_kwargs"])  # type: ignore[no-any-return]
     if isinstance(dataset, datasets.IterableDataset):
         if num_proc is not None:
