@@ -137,11 +137,10 @@ def test_a_copy_goes_its_own_way(con):
     processor, generation = ConstraintLogitsProcessor(con), tiny.Driven(con, [[5, 6, 7]])
     for _ in range(5):
         generation.step(processor)
-    copied = pickle.loads(pickle.dumps(processor))
+    copied, ids, states = pickle.loads(pickle.dumps(processor)), generation.ids, generation.states
     for _ in range(5):
         generation.step(copied)
-    for _ in range(5):
-        generation.step(processor)
+    assert torch.equal(allowed_by(processor, ids), con.allowed(states))
 
 
 # ---- one call ----------------------------------------------------------------------------------------------------
@@ -178,8 +177,8 @@ def test_scores_are_not_written_to(con):
 def test_scores_wider_than_the_vocabulary(con, dtype):
     masked = ConstraintLogitsProcessor(con)(torch.tensor([[1]]), torch.zeros(1, 700, dtype=dtype))
     assert masked.dtype == dtype
-    assert (masked[:, tiny.WIDTH:] == -torch.inf).all()
-    assert torch.equal(masked[0, :tiny.WIDTH].isfinite(), torch.from_numpy(con.allowed(con.initial_state)))
+    assert (masked[:, tiny.WIDTH :] == -torch.inf).all()
+    assert torch.equal(masked[0, : tiny.WIDTH].isfinite(), torch.from_numpy(con.allowed(con.initial_state)))
 
 
 def test_logits_narrower_than_the_vocabulary_are_refused(con):
@@ -218,8 +217,13 @@ def test_force_eos_is_a_boolean(con, force_eos):
 
 @pytest.mark.parametrize("trigger", [-1, tiny.WIDTH, 10**9])
 def test_a_trigger_beyond_the_vocabulary_is_refused(con, trigger):
-    with pytest.raises(fm.FastmaskError, match=str(trigger)):
+    with pytest.raises(fm.TokenRangeError, match=f"{trigger}.*{tiny.WIDTH - 1}"):
         ConstraintLogitsProcessor(con, start=fm.after(trigger))
+
+
+def test_a_trigger_that_ends_generation_is_refused(con, bpe):
+    with pytest.raises(fm.InputError, match=rf"after\({bpe.eos}\) is an EOS"):
+        ConstraintLogitsProcessor([con, None], start=fm.after(bpe.eos))
 
 
 def test_a_prompt_length_beyond_the_ids_is_refused(con):
@@ -232,8 +236,9 @@ def test_an_unknown_id_is_named_and_forgotten(con):
     processor, generation = ConstraintLogitsProcessor(con), tiny.Driven(con, [[5, 6, 7], [8, 9, 10]])
     for _ in range(3):
         generation.step(processor)
-    wrong = torch.cat([generation.ids, torch.tensor([[1], [tiny.WIDTH]])], dim=1)
-    with pytest.raises(fm.TokenRangeError, match=rf"{tiny.WIDTH}.*row 1, generated token 3"):
+    wrong = generation.ids.clone()
+    wrong[1, -1] = tiny.WIDTH
+    with pytest.raises(fm.TokenRangeError, match=rf"token id {tiny.WIDTH} at row 1, generated token 2"):
         processor(wrong, torch.zeros(2, tiny.WIDTH))
     for _ in range(10):
         generation.step(processor)

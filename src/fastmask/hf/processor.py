@@ -14,16 +14,14 @@ from transformers import LogitsProcessor
 
 from fastmask import _core
 from fastmask.constraint import Constraint
-from fastmask.errors import CutOffWarning, InputError, InputTypeError
+from fastmask.errors import CutOffWarning, InputError, InputTypeError, TokenRangeError
 from fastmask.hf.budget import fit_into, require_budget
-from fastmask.hf.generation import Generation, Group, groups_of
+from fastmask.hf.generation import Generation, Generations, Group, groups_of
 from fastmask.rows import After, integer
 from fastmask.select import select
 from fastmask.torch import require_width
 
 __all__ = ["ConstraintLogitsProcessor"]
-
-_REMEMBERED = 16  # generations that may be interleaved on one processor
 
 
 class ConstraintLogitsProcessor(LogitsProcessor):
@@ -35,9 +33,9 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     time. Greedy decoding, sampling, beams, ``num_return_sequences``, assisted generation, left-padded batches and
     pipelines are all the same to it, and it can be used again.
 
-    A generation begins with the first call whose ids do not continue a prompt seen before by one token or
-    less. The one case that cannot be told apart from a continuation is a new prompt that itself begins with an
-    earlier prompt *and* is no longer than that generation got: give ``prompt_length`` there, or a new processor.
+    A generation begins with the first call whose ids are not one token more than those of a call before. The one
+    case that cannot be told apart from a continuation is a new prompt that consists of an earlier prompt, a part of
+    what was generated behind it (or nothing), and one more token: give ``prompt_length`` there, or a new processor.
 
     Args:
         constraint: made for this model's vocabulary; or one for each prompt of the batch, ``None`` = free.
@@ -51,7 +49,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             that many are allowed, so that no answer is ever cut off.
 
     Raises:
-        InputTypeError, InputError: an argument that does not fit.
+        InputTypeError, InputError, TokenRangeError: an argument that does not fit.
         InputError: on a call, if the model's logits are narrower than the constraint's vocabulary,
             ``prompt_length`` lies beyond the ids, there is not one constraint for each prompt, or the shortest
             text has more than ``max_new_tokens`` tokens.
@@ -67,22 +65,26 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         max_new_tokens: int | None = None,
     ) -> None:
         constraints = _constraints(constraint)
-        self._trigger = start.token_id if isinstance(start, After) else None
+        self._trigger = None
         if isinstance(start, str):
             later = {con: con.after(start) for con in constraints if con is not None}
             constraints = [None if con is None else later[con] for con in constraints]
-        elif start is not None and not isinstance(start, After):
+        elif isinstance(start, After):
+            self._trigger = _trigger(start.token_id, constraints)
+        elif start is not None:
             raise InputTypeError(f"start must be fm.after(token_id), a text or None, got {start!r}")
+        if not isinstance(force_eos, bool):
+            raise InputTypeError(f"force_eos must be True or False, got {force_eos!r}")
         self._constraints = constraints
         self.prompt_length = _natural(prompt_length, "prompt_length")
         self.max_new_tokens = _natural(max_new_tokens, "max_new_tokens")
         self.force_eos = force_eos
-        self._generations: list[Generation] = []
+        self._generations = Generations()
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] for ids [B, T] → new scores, ``-inf`` where a token would break the constraint."""
         generation = self._generation(input_ids)
-        generated = _host_ids(input_ids[:, generation.prompt_length :])
+        generated = generation.generated(input_ids)
         masked = _room_for(scores, generation.groups)
         for group in generation.groups:
             require_width(scores, group.constraint)
@@ -129,17 +131,18 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return np.where(group.constraint.is_final(states), np.int32(_core.DONE), states)
 
     def _generation(self, input_ids: Tensor) -> Generation:
-        for generation in self._generations:
-            if generation.continued_by(input_ids):
-                return generation
-        prompt = input_ids if self.prompt_length is None else input_ids[:, : self.prompt_length]
-        if self.prompt_length is not None and prompt.shape[1] < self.prompt_length:
-            raise InputError(f"prompt_length {self.prompt_length} lies beyond the {prompt.shape[1]} ids of this call")
+        known = self._generations.find(input_ids)
+        if known is not None:
+            return known
+        ids = input_ids.shape[1]
+        length = ids if self.prompt_length is None else self.prompt_length
+        if length > ids:
+            raise InputError(f"prompt_length {length} lies beyond the {ids} ids of this call")
         groups = groups_of(self._constraints, len(input_ids), self._trigger)
         for group in groups:
             require_budget(group, self.max_new_tokens)
-        generation = Generation(prompt, groups)
-        self._generations = [generation, *self._generations[: _REMEMBERED - 1]]
+        generation = Generation(input_ids, length, groups)
+        self._generations.add(generation)
         return generation
 
     def _length_of_prompts(self, sequences: Tensor) -> int:
@@ -164,9 +167,14 @@ def _constraints(given: Any) -> list[Constraint | None]:
     return listed
 
 
-def _host_ids(ids: Tensor) -> npt.NDArray[np.int64]:
-    found: npt.NDArray[np.int64] = ids.cpu().numpy().astype(np.int64, copy=False)
-    return found
+def _trigger(token_id: int, constraints: list[Constraint | None]) -> int:
+    """The token that constraints begin behind, which must be one that can come."""
+    for vocabulary in {con.vocabulary for con in constraints if con is not None}:
+        if not 0 <= token_id < vocabulary.size:
+            raise TokenRangeError(f"start=after({token_id}) lies outside 0 … {vocabulary.size - 1}, the vocabulary")
+        if token_id in vocabulary.eos_token_ids:
+            raise InputError(f"start=after({token_id}) is an EOS token: generation would end where the answer begins")
+    return token_id
 
 
 def _natural(value: Any, name: str) -> int | None:
