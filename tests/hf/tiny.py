@@ -89,6 +89,11 @@ def texts_of(generated: Any, tokenizer: Any) -> list[str]:
     return tokenizer.batch_decode(generated, skip_special_tokens=True)
 
 
+def bytes_of(row: list[int], vocabulary: Any) -> bytes:
+    """What the tokens spell; EOS and other special tokens nothing."""
+    return b"".join(vocabulary.tokens[i] or b"" for i in row)
+
+
 def lengths_of(generated: Any, con: Any) -> Any:
     """The length of each row up to its EOS, that included: what follows is padding."""
     import torch
