@@ -176,3 +176,33 @@ def test_streamed_by_a_pipeline(model, con, tokenizer, capsys):
     )  # fmt: skip
     assert tiny.is_answer(output["generated_text"])
     assert output["generated_text"] == capsys.readouterr().out.removesuffix("\n")
+
+
+# ---- processors that want what the constraint forbids ------------------------------------------------------------
+
+CONTRADICTIONS = {
+    "another first token": {"forced_bos_token_id": 7},
+    "an end where there is none": {"forced_eos_token_id": 0, "max_new_tokens": 12},
+    "no end where there is one": {"min_new_tokens": 80},
+    "a bracket banned": {"suppress_tokens": "all with a bracket"},
+}
+
+
+@pytest.mark.parametrize("contradiction", CONTRADICTIONS)
+@pytest.mark.parametrize("decoding", [{"do_sample": False}, {"do_sample": True}, {"num_beams": 3}], ids=str)
+def test_the_constraint_prevails(contradiction, decoding, model, inputs, con, tokenizer):
+    """They would leave a row without any token: samplers break on it, and argmax takes the first."""
+    options = dict(CONTRADICTIONS[contradiction])
+    if "suppress_tokens" in options:
+        options["suppress_tokens"] = [i for i, token in enumerate(con.vocabulary.tokens) if token and b"{" in token]
+    generated = tiny.generate(model, inputs, ConstraintLogitsProcessor(con), **decoding, **options)
+    finished = tiny.assert_valid(generated, con, tokenizer)
+    assert finished >= 2 or options.get("max_new_tokens")
+
+
+def test_a_free_row_may_be_left_with_nothing(con):
+    """It is none of the constraint's business."""
+    scores = torch.full((2, tiny.WIDTH), -torch.inf)
+    masked = ConstraintLogitsProcessor([con, None])(torch.tensor([[1], [1]]), scores)
+    assert torch.equal(masked[0] == 0, torch.from_numpy(con.allowed(con.initial_state)))
+    assert (masked[1] == -torch.inf).all()

@@ -86,7 +86,7 @@ def prompt_length(model: Any, inputs: Any) -> int:
 
 
 def texts_of(generated: Any, tokenizer: Any) -> list[str]:
-    return tokenizer.batch_decode(generated, skip_special_tokens=True)
+    return [tokenizer.decode(row, skip_special_tokens=True) for row in generated]
 
 
 def bytes_of(row: list[int], vocabulary: Any) -> bytes:

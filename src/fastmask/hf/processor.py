@@ -33,6 +33,10 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     time. Greedy decoding, sampling, beams, ``num_return_sequences``, assisted generation, left-padded batches and
     pipelines are all the same to it, and it can be used again.
 
+    Where processors that come before it leave nothing of what the constraint allows (``forced_bos_token_id`` and
+    ``forced_eos_token_id`` of BART's configurations, ``min_new_tokens``), the constraint prevails, and all that it
+    allows is equally likely.
+
     A generation begins with the first call whose ids are not one token more than those of a call before. The one
     case that cannot be told apart from a continuation is a new prompt that consists of an earlier prompt, a part of
     what was generated behind it (or nothing), and one more token: give ``prompt_length`` there, or a new processor.
@@ -85,8 +89,18 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         """Scores [B, V] for ids [B, T] → new scores, ``-inf`` where a token would break the constraint."""
         generation = self._generation(input_ids)
         generated = generation.generated(input_ids)
-        masked = _room_for(scores, generation.groups)
-        for group in generation.groups:
+        masked = self._masked(scores, generation.groups, generated)
+        empty = (masked.amax(dim=1) == -torch.inf).cpu().numpy()
+        if empty.any():  # a processor before this one forbade all that the constraint allows
+            indifferent = self._masked(torch.zeros_like(scores), generation.groups, generated)
+            for group in generation.groups:
+                rows = torch.from_numpy(group.rows[empty[group.rows]]).to(scores.device)
+                masked[rows] = indifferent[rows]
+        return masked
+
+    def _masked(self, scores: Tensor, groups: list[Group], generated: npt.NDArray[np.int64]) -> Tensor:
+        masked = _room_for(scores, groups)
+        for group in groups:
             require_width(scores, group.constraint)
             states = group.states(generated)
             _mask(scores, self._ended(states, group), group, masked)
