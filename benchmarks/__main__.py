@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 import benchmarks.compile
+import benchmarks.generation
 import benchmarks.memory
 import benchmarks.rows
 import benchmarks.schemas
@@ -22,6 +23,7 @@ GROUPS = {
     "walk": benchmarks.walk.run,
     "rows": benchmarks.rows.run,
     "compile": benchmarks.compile.run,
+    "generation": benchmarks.generation.run,
     "memory": benchmarks.memory.run,
     "schemas": benchmarks.schemas.run,
 }

@@ -127,12 +127,12 @@ def workloads(quick: bool = False, schemas: list[Schema] = SCHEMAS) -> Iterator[
     _, texts = treebank(quick)
     for name, tokenizer in tokenizers(texts, quick).items():
         vocabulary = fm.Vocabulary.from_tokenizer(tokenizer)
-        answers = _encode(tokenizer, texts)
+        answers = encode(tokenizer, texts)
         for schema in schemas:
             yield Workload(schema, name, tokenizer, vocabulary, answers)
 
 
-def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+def encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     """Tokens of each answer as it stands behind EOS: at the beginning of a text SentencePiece would add a space."""
     eos = tokenizer.eos_token_id
     rows = tokenizer([tokenizer.eos_token + text for text in texts], add_special_tokens=False)["input_ids"]

@@ -67,10 +67,13 @@ std::vector<int32_t> MaskTable::row_numbers() {
   std::vector<State> states(automaton_->num_states());
   std::iota(states.begin(), states.end(), 0);
   prepare(states.data(), static_cast<int64_t>(states.size()));
-  std::unordered_map<const MaskRow*, int32_t> numbers;
-  std::vector<int32_t> row_numbers;
-  for (State s : states) row_numbers.push_back(numbers.emplace(row(s), static_cast<int32_t>(numbers.size())).first->second);
-  return row_numbers;
+  std::unordered_map<const MaskRow*, int32_t> number_of;
+  std::vector<int32_t> numbers;
+  for (State s : states) {
+    const auto met = number_of.emplace(row(s), static_cast<int32_t>(number_of.size()));
+    numbers.push_back(met.first->second);
+  }
+  return numbers;
 }
 
 int64_t MaskTable::num_rows() const {

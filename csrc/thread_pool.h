@@ -19,7 +19,7 @@ void set_num_threads(int count);  // count ≥ 1
 // which may throw to abandon the loop: how Ctrl-C reaches long calls. Set once, before the first loop.
 void set_interrupt_check(void (*check)());
 
-// Calls that function, but not more often than is worth its cost; for a long loop that runs on its caller's thread alone.
+// Calls that function, but not more often than is worth its cost; for long loops on their caller's thread alone.
 class InterruptCheck {
  public:
   void operator()();

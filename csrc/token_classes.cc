@@ -53,9 +53,9 @@ void require_within(int64_t max_bytes, int64_t num_states, int64_t num_classes, 
   const int64_t bytes = num_states * num_classes * int64_t{sizeof(State)} + vocab_size * int64_t{sizeof(int32_t)};
   if (bytes <= max_bytes) return;
   throw Error(ErrorKind::kCompileLimit,
-              "the table of all transitions reached " + std::to_string(bytes) + " bytes (" + std::to_string(num_states) +
-                  " states, " + std::to_string(num_classes) + " classes of tokens or more), the limit is " +
-                  std::to_string(max_bytes) +
+              "the table of all transitions reached " + std::to_string(bytes) + " bytes (" +
+                  std::to_string(num_states) + " states, " + std::to_string(num_classes) +
+                  " classes of tokens or more), the limit is " + std::to_string(max_bytes) +
                   "; raise max_bytes, or make the format simpler (fewer states: lower counts in {m,n} or maxLength)");
 }
 

@@ -7,9 +7,9 @@ namespace {
 
 constexpr TextGroups kAllGroups = 0xff;
 
-// A token that ends within a character from U+00A0 on is allowed wherever those loop, but it leaves the automaton
-// within the character: who asks for the states reached must look at each of these tokens.
-constexpr TextGroups kWholeCharacters = kAllGroups & ~kBeyondLatin1ControlsGroup;
+// The groups of characters of one byte, within which no token can end. One that ends within a longer character is
+// allowed wherever that character loops, but it leaves the automaton elsewhere.
+constexpr TextGroups kOneByteGroups = kAllGroups & ~kBeyondLatin1ControlsGroup;
 
 }  // namespace
 
@@ -81,7 +81,7 @@ void TrieProduct::fill_row(State state, uint32_t* row) const {
 void TrieProduct::list_moves(State state, std::vector<Move>& moves) const {
   const std::vector<Token>& tokens = shared_->trie.tokens();
   moves.clear();
-  run_trie<kWholeCharacters>(state, [&](uint32_t first, uint32_t end, State reached) {
+  run_trie<kOneByteGroups>(state, [&](uint32_t first, uint32_t end, State reached) {
     for (uint32_t i = first; i < end; ++i) moves.push_back({tokens[i], reached});
   });
   if (automaton_->is_open(state)) for_specials([&](Token t) { moves.push_back({t, state}); });

@@ -163,6 +163,7 @@ def test_a_batch_of_another_size_is_no_other_graph():
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler about torch itself
 def test_compiled_to_machine_code_it_is_the_same():
     """With torch's own compiler, which needs one for C++."""
     compiled = torch.compile(greedy_step, fullgraph=True)

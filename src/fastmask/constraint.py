@@ -23,6 +23,7 @@ from fastmask.rows import (
     integer,
     is_tensor,
     like,
+    plain,
     start_per_row,
     state_array,
     state_per_row,
@@ -30,6 +31,7 @@ from fastmask.rows import (
     token_array,
     token_rows,
     token_trees,
+    writable,
 )
 from fastmask.schema import require_enforced, require_translatable, schema_text
 from fastmask.transitions import MAX_TABLE_BYTES, Transitions
@@ -81,7 +83,8 @@ class Constraint:
             self._engine = _core.Engine(automaton)
         self._final = self._engine.final_states().astype(bool)  # [num_states]
         self._table: Transitions | None = None  # made when first needed, under the lock
-        self._table_lock = threading.Lock()
+        self._on_device: dict[str, OnDevice] = {}  # likewise
+        self._table_lock = threading.RLock()
 
     # ---- making one -------------------------------------------------------------------------------------
 
@@ -278,7 +281,7 @@ class Constraint:
             TokenRangeError: a state outside 0 … ``num_states - 1``.
         """
         ids = self._states(states)
-        return _plain(like(self._final[ids], states))
+        return plain(like(self._final[ids], states))
 
     # ---- tokens → states --------------------------------------------------------------------------------
 
@@ -310,7 +313,7 @@ class Constraint:
         else:
             index = start_per_row(start, len(rows.offsets))
         shape = (len(rows.offsets), rows.width)
-        walked = np.empty(shape, np.int32) if out is None else _writable(out, shape, np.int32)
+        walked = np.empty(shape, np.int32) if out is None else writable(out, shape, np.int32)
         self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, first, walked)
         return like(walked, rows.template) if out is None else out
 
@@ -348,7 +351,7 @@ class Constraint:
         if ids.shape != taken.shape:
             raise InputError(f"states have shape {ids.shape}, tokens {taken.shape}: expected one token for each state")
         following = self._engine.advance(ids.reshape(-1), taken.reshape(-1)).reshape(ids.shape)
-        return _plain(like(following, states if is_tensor(states) else tokens))
+        return plain(like(following, states if is_tensor(states) else tokens))
 
     def check(self, tokens: Any, start: Any = 0, lengths: Any = None) -> Check:
         """Where each row first breaks the constraint, and whether it is complete; arguments as for :meth:`walk`.
@@ -383,7 +386,7 @@ class Constraint:
             CompileLimitError: the table would take more than ``max_bytes``.
         """
         ids = self._states(states)
-        return _plain(like(self.transitions(max_bytes).distance[ids], states))
+        return plain(like(self.transitions(max_bytes).distance[ids], states))
 
     # ---- states → masks ---------------------------------------------------------------------------------
 
@@ -447,6 +450,8 @@ class Constraint:
     def on(self, device: Any, max_bytes: int = MAX_TABLE_BYTES) -> OnDevice:
         """The same states and masks as tensors on ``device``, for decoding without a look at the host; needs torch.
 
+        Made once for each device, and kept.
+
         Args:
             device: anything that ``torch.device`` takes.
             max_bytes: budget of the tensors on the device.
@@ -457,7 +462,13 @@ class Constraint:
         """
         from fastmask.on_device import OnDevice
 
-        return OnDevice.of(self, self.transitions(max_bytes), self._engine.row_numbers(), device, max_bytes)
+        budget = integer(max_bytes, "max_bytes")
+        with self._table_lock:
+            made = self._on_device.get(str(device))
+            if made is None or made.nbytes > budget:
+                table, row_of = self.transitions(budget), self._engine.row_numbers()
+                made = self._on_device[str(device)] = OnDevice.of(self, table, row_of, device, budget)
+            return made
 
     def transitions(self, max_bytes: int = MAX_TABLE_BYTES) -> Transitions:
         """All transitions as one table, for fastmask's own modules; made by whoever needs it first, and kept.
@@ -474,7 +485,7 @@ class Constraint:
     def _masks(self, states: Any, out: Any, width: int, dtype: Any, fill: Any) -> Any:
         ids = state_array(states)
         shape = (*ids.shape, width)
-        rows = np.empty(shape, dtype) if out is None else _writable(out, shape, dtype)
+        rows = np.empty(shape, dtype) if out is None else writable(out, shape, dtype)
         fill(ids.reshape(-1), rows)
         return like(rows, states) if out is None else out
 
@@ -528,21 +539,3 @@ def _trigger_bytes(text: Any) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         raise InputError(f"after() got no Unicode text: a lone surrogate at character {error.start}") from error
-
-
-def _writable(out: Any, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
-    """``out`` as a numpy view that the kernel can write to, checked."""
-    if is_tensor(out) and out.device.type != "cpu":
-        raise InputTypeError(f"out must be a numpy array or a CPU tensor, got a tensor on {out.device}")
-    view = to_numpy(out, "out") if is_tensor(out) else out
-    if not isinstance(view, np.ndarray) or view.dtype != dtype:
-        got = getattr(out, "dtype", type(out).__name__)
-        raise InputTypeError(f"out must be an array of {np.dtype(dtype)}, got {got}")
-    if view.shape != shape or not view.flags.c_contiguous or not view.flags.writeable:
-        raise InputError(f"out must be contiguous, writable and of shape {shape}, got shape {view.shape}")
-    return view
-
-
-def _plain(result: Any) -> Any:
-    """A Python number in place of a zero-dimensional array (tensors stay tensors)."""
-    return result.item() if isinstance(result, (np.ndarray, np.generic)) and result.ndim == 0 else result

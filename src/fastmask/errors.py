@@ -9,6 +9,7 @@ __all__ = [
     "CutOffWarning",
     "FastmaskError",
     "FileFormatError",
+    "GenerationError",
     "InputError",
     "InputTypeError",
     "RegexError",
@@ -66,3 +67,7 @@ class InputTypeError(FastmaskError, TypeError):
 
 class TokenRangeError(FastmaskError, IndexError):
     """A token id outside ``0 … vocab_size - 1``, or a state id outside ``0 … num_states - 1``."""
+
+
+class GenerationError(FastmaskError, RuntimeError):
+    """Text that could not be generated, or not be kept within its constraint."""

@@ -24,6 +24,7 @@ __all__ = [
     "integer",
     "is_tensor",
     "like",
+    "plain",
     "start_per_row",
     "state_array",
     "state_per_row",
@@ -31,6 +32,7 @@ __all__ = [
     "token_array",
     "token_rows",
     "token_trees",
+    "writable",
 ]
 
 
@@ -98,6 +100,24 @@ def like(result: npt.NDArray[Any], template: Any) -> Any:
     if not is_tensor(template):
         return result
     return sys.modules["torch"].from_numpy(np.asarray(result)).to(template.device)
+
+
+def plain(result: Any) -> Any:
+    """A Python number in place of a zero-dimensional array (tensors stay tensors)."""
+    return result.item() if isinstance(result, (np.ndarray, np.generic)) and result.ndim == 0 else result
+
+
+def writable(out: Any, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
+    """``out`` as a numpy view that the kernel can write to, checked."""
+    if is_tensor(out) and out.device.type != "cpu":
+        raise InputTypeError(f"out must be a numpy array or a CPU tensor, got a tensor on {out.device}")
+    view = to_numpy(out, "out") if is_tensor(out) else out
+    if not isinstance(view, np.ndarray) or view.dtype != dtype:
+        got = getattr(out, "dtype", type(out).__name__)
+        raise InputTypeError(f"out must be an array of {np.dtype(dtype)}, got {got}")
+    if view.shape != shape or not view.flags.c_contiguous or not view.flags.writeable:
+        raise InputError(f"out must be contiguous, writable and of shape {shape}, got shape {view.shape}")
+    return view
 
 
 def token_rows(tokens: Any, lengths: Any = None) -> TokenRows:

@@ -181,7 +181,6 @@ def test_streamed_by_a_pipeline(model, con, tokenizer, capsys):
 # ---- processors that want what the constraint forbids ------------------------------------------------------------
 
 CONTRADICTIONS = {
-    "another first token": {"forced_bos_token_id": 7},
     "an end where there is none": {"forced_eos_token_id": 0, "max_new_tokens": 12},
     "no end where there is one": {"min_new_tokens": 80},
     "a bracket banned": {"suppress_tokens": "all with a bracket"},

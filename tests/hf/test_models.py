@@ -48,6 +48,16 @@ def test_an_encoder_decoder_behind_tokens_of_the_answer_s_own_prompt(make, bpe, 
     assert tiny.assert_valid(generated[:, 2:], con, tokenizer) >= 2
 
 
+@decodings
+@pytest.mark.parametrize("tokens", [12, tiny.TOKENS])
+def test_an_encoder_decoder_that_is_told_how_to_begin_and_end(options, tokens, bpe, inputs, con, tokenizer):
+    """As BART's own configurations tell it, against what the constraint allows, which prevails."""
+    told = {"forced_bos_token_id": 7, "forced_eos_token_id": bpe.eos, "max_new_tokens": tokens}
+    generated = tiny.generate(tiny.bart(bpe.eos), inputs, ConstraintLogitsProcessor(con), **told, **options)
+    finished = tiny.assert_valid(generated, con, tokenizer)
+    assert finished == 0 if tokens == 12 else finished >= 2
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @decodings
 def test_half_precision(dtype, options, bpe, inputs, con, tokenizer):

@@ -94,7 +94,7 @@ def test_rows_are_read_as_if_from_scratch(con, trigger, happenings, seed):
     replay, batch, draw = _core.Replay(con.core, trigger), Batch(con, trigger), random.Random(seed)
     for happen, amount in happenings:
         happen(batch, amount, draw)
-        np.testing.assert_array_equal(replay.read(batch.rows), from_scratch(con, batch.rows, trigger))
+        np.testing.assert_array_equal(replay.read(batch.rows)[0], from_scratch(con, batch.rows, trigger))
 
 
 @pytest.mark.parametrize("trigger", [None, TRIGGER])
@@ -106,7 +106,7 @@ def test_rows_read_within_longer_ones(con, trigger):
     replay = _core.Replay(con.core, trigger)
     for length in (3, 20, 11):
         for part in (batch.rows[:, :length], batch.rows[::2, :length], batch.rows[::-1, 2:length]):
-            np.testing.assert_array_equal(replay.read(part), from_scratch(con, part, trigger))
+            np.testing.assert_array_equal(replay.read(part)[0], from_scratch(con, part, trigger))
 
 
 def test_rows_that_lie_otherwise_are_refused(con):
@@ -127,7 +127,7 @@ def test_an_id_out_of_range_is_named_and_leaves_all_usable(con, trigger, bad):
     if trigger is not None:
         batch.rows[:, 2] = trigger  # ids before it are not looked at
     replay = _core.Replay(con.core, trigger)
-    np.testing.assert_array_equal(replay.read(batch.rows[:, :4]), from_scratch(con, batch.rows[:, :4], trigger))
+    np.testing.assert_array_equal(replay.read(batch.rows[:, :4])[0], from_scratch(con, batch.rows[:, :4], trigger))
     wrong = batch.rows.copy()
     wrong[1, 5] = bad
     for _ in range(2):
@@ -135,13 +135,13 @@ def test_an_id_out_of_range_is_named_and_leaves_all_usable(con, trigger, bad):
             replay.read(wrong)
     for length in (8, 6, 4, 8):
         rows = batch.rows[:, :length]
-        np.testing.assert_array_equal(replay.read(rows), from_scratch(con, rows, trigger))
+        np.testing.assert_array_equal(replay.read(rows)[0], from_scratch(con, rows, trigger))
 
 
 def test_ids_before_the_trigger_are_not_looked_at(con):
     replay = _core.Replay(con.core, TRIGGER)
     rows = np.array([[10**9, -5, TRIGGER, 5], [10**9, -5, 7, 5]])
     for length in range(5):
-        states = replay.read(rows[:, :length])
+        states = replay.read(rows[:, :length])[0]
         np.testing.assert_array_equal(states, from_scratch(con, rows[:, :length], TRIGGER))
     assert states[1] == fm.FREE != states[0]

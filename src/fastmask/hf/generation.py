@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -37,7 +37,7 @@ class Group:
 
     def states(self, generated: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
         """The state of each of the group's rows, int32 [n], after the ids generated so far for the batch, [B, t]."""
-        return self._replay.read(generated if len(self.rows) == len(generated) else generated[self.rows])
+        return self._replay.read(generated if len(self.rows) == len(generated) else generated[self.rows])[0]
 
     def __reduce__(self) -> tuple[object, ...]:
         return Group, (self.constraint, self.rows, self.trigger)
@@ -118,10 +118,10 @@ class Generations:
         with self._lock:
             return iter(list(self._recent))
 
-    def find(self, input_ids: Tensor) -> Generation | None:
-        """The generation that these ids continue."""
+    def find(self, belongs: Callable[[Generation], bool]) -> Generation | None:
+        """The first that ``belongs`` says is the one."""
         with self._lock:
-            found = next((known for known in self._recent if known.continued_by(input_ids)), None)
+            found = next(filter(belongs, self._recent), None)
             if found is not None:
                 self._recent.remove(found)
                 self._recent.insert(0, found)

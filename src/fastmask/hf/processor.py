@@ -85,6 +85,14 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         self.force_eos = force_eos
         self._generations = Generations()
 
+    @property
+    def supports_continuous_batching(self) -> bool:  # type: ignore[override]
+        """Asked by continuous batching alone, which would go on without this processor, or without its rows."""
+        raise InputError(
+            "ConstraintLogitsProcessor has no place in continuous batching: use"
+            " fastmask.hf.continuous_batching.constrained_batching(model, constraint)"
+        )
+
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] for ids [B, T] → new scores, ``-inf`` where a token would break the constraint."""
         generation = self._generation(input_ids)
@@ -145,19 +153,26 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return np.where(group.constraint.is_final(states), np.int32(_core.DONE), states)
 
     def _generation(self, input_ids: Tensor) -> Generation:
-        known = self._generations.find(input_ids)
-        if known is not None:
-            return known
-        ids = input_ids.shape[1]
-        length = ids if self.prompt_length is None else self.prompt_length
-        if length > ids:
-            raise InputError(f"prompt_length {length} lies beyond the {ids} ids of this call")
-        groups = groups_of(self._constraints, len(input_ids), self._trigger)
+        """The one that these ids belong to, begun if there is none."""
+        length = input_ids.shape[1] if self.prompt_length is None else self.prompt_length
+        if length > input_ids.shape[1]:
+            raise InputError(f"prompt_length {length} lies beyond the {input_ids.shape[1]} ids of this call")
+        generation = self._generations.find(lambda known: self._belongs(input_ids, known))
+        if generation is None:
+            generation = Generation(input_ids, length, self._groups(len(input_ids)))
+            self._generations.add(generation)
+        return generation
+
+    def _belongs(self, input_ids: Tensor, generation: Generation) -> bool:
+        if self.prompt_length is None:
+            return generation.continued_by(input_ids)
+        return len(generation.prompt) == len(input_ids)  # where the prompt ends is known, and any rows can be read on
+
+    def _groups(self, num_rows: int) -> list[Group]:
+        groups = groups_of(self._constraints, num_rows, self._trigger)
         for group in groups:
             require_budget(group, self.max_new_tokens)
-        generation = Generation(input_ids, length, groups)
-        self._generations.add(generation)
-        return generation
+        return groups
 
     def _length_of_prompts(self, sequences: Tensor) -> int:
         if self.prompt_length is not None:

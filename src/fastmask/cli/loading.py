@@ -1,0 +1,43 @@
+"""What the command line is given → schemas and vocabularies."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from fastmask.errors import InputError
+from fastmask.vocabulary import Vocabulary
+
+__all__ = ["load_schema", "load_vocabulary"]
+
+
+def load_schema(given: str) -> Any:
+    """A file's text, a model named ``module:Name``, or the text itself."""
+    if given.lstrip().startswith(("{", "true", "false")):
+        return given
+    path = Path(given)
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    module, colon, name = given.partition(":")
+    if not colon:
+        raise InputError(f"{given!r} is neither a file, nor a schema's text, nor module:Name of a pydantic model")
+    sys.path.insert(0, "")  # a model beside the user, as `python -m` finds it
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{given!r} cannot be imported: {error}") from error
+
+
+def load_vocabulary(tokenizer: str, size: int) -> Vocabulary:
+    """Of a tokenizer by name or folder, or of single bytes where none is named; ``size`` 0: as wide as it is."""
+    if not tokenizer:
+        return Vocabulary([bytes([byte]) for byte in range(256)], 256, size or None)
+    from transformers import AutoTokenizer
+
+    try:
+        loaded = AutoTokenizer.from_pretrained(tokenizer)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no tokenizer could be loaded from {tokenizer!r}: {error}") from error
+    return Vocabulary.from_tokenizer(loaded, size or None)
