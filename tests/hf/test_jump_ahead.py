@@ -154,6 +154,20 @@ def test_every_budget_is_kept(model, kinds, ids, tokenizer):
         assert is_kind(result.answer)
 
 
+def test_the_tokenizer_s_own_spelling_only_where_there_is_time_for_it(model, ids, tokenizer, vocabulary):
+    """A text that it spells with twice as many tokens as would do."""
+    text = "NUNUM"
+    con, spelled = fm.Constraint.from_choices([text], vocabulary), tokenizer(text)["input_ids"]
+    least = con.distance(con.initial_state)
+    assert (least, len(spelled)) == (2, 4)
+    for budget in range(least, len(spelled) + 2):
+        result = generate_jumping_ahead(model, tokenizer, con, ids, max_new_tokens=budget)
+        generated = result.sequences[0, ids.shape[1] :].tolist()
+        assert result.answer == text
+        assert len(generated) <= budget
+        assert (generated[:3] == spelled[:3]) == (budget >= len(spelled))
+
+
 def test_another_processor_behind_the_mask(model, ids, tokenizer, vocabulary):
     """All but one digit is taken away from what the mask leaves."""
     digit = vocabulary.tokens.index(b"7")

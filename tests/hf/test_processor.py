@@ -156,6 +156,16 @@ def test_a_given_prompt_length_needs_no_memory(con):
         assert torch.equal(masked[0].isfinite(), torch.from_numpy(con.allowed(state)))
 
 
+def test_a_given_prompt_length_holds_for_any_ids(con):
+    """In any order, of any generation, from the middle of one: every call says all."""
+    processor, lengths = ConstraintLogitsProcessor(con, prompt_length=2), [5, 0, 3, 9, 1]
+    for seed, length in enumerate(lengths):
+        generation, other = tiny.Driven(con, [[5, seed], [seed, 6]], seed), ConstraintLogitsProcessor(con)
+        for _ in range(length):
+            generation.step(other)
+        assert torch.equal(allowed_by(processor, generation.ids), con.allowed(generation.states))
+
+
 def test_finished_and_dead_rows_keep_a_way_out(con, bpe):
     processor = ConstraintLogitsProcessor(con, prompt_length=0)
     dead, padding = [[9, 9, 9]], [[bpe.eos] * 3]

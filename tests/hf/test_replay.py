@@ -145,3 +145,17 @@ def test_ids_before_the_trigger_are_not_looked_at(con):
         states = replay.read(rows[:, :length])[0]
         np.testing.assert_array_equal(states, from_scratch(con, rows[:, :length], TRIGGER))
     assert states[1] == fm.FREE != states[0]
+
+
+@pytest.mark.parametrize("trigger", [None, TRIGGER])
+@given(happenings=st.lists(HAPPENINGS, max_size=15), seed=st.integers(0, 2**32))
+def test_texts_are_known_by_number(con, trigger, happenings, seed):
+    """The same number for the same ids, whatever was read before, and another for others."""
+    replay, batch, draw = _core.Replay(con.core, trigger), Batch(con, trigger), random.Random(seed)
+    number_of: dict[bytes, int] = {}
+    for happen, amount in happenings:
+        happen(batch, amount, draw)
+        _, before, texts = replay.read(batch.rows)
+        for row, number in [*zip(batch.rows[:, :-1], before, strict=True), *zip(batch.rows, texts, strict=True)]:
+            assert number_of.setdefault(row.tobytes(), int(number)) == number
+    assert len(set(number_of.values())) == len(number_of)
