@@ -557,7 +557,7 @@ def _require(vocabulary: Any) -> None:
     if not isinstance(vocabulary, Vocabulary):
         raise InputTypeError(
             f"expected a fastmask.Vocabulary, got {type(vocabulary).__name__}; make one with"
-            " Vocabulary.from_tokenizer(tokenizer)"
+            " fastmask.hf.vocabulary_for(model, tokenizer) or Vocabulary.from_tokenizer(tokenizer)"
         )
 
 
