@@ -145,8 +145,9 @@ class RecordReader:
             record = start.record if number == start.file else 0
             for whole in self._pieces(source, record):
                 if not self._columns.names:
-                    why = whole.errors.get(0, "it is empty")
-                    raise CorpusError(f"no file tells any column, and the first record of {source.name} neither: {why}")
+                    place = Place(source.name, record, None if whole.lines is None else int(whole.lines[0]))
+                    why = whole.errors.get(0, "an object without keys")
+                    raise CorpusError(f"{place}: {why}; and no other record tells any column")
                 for piece in whole.cut(read, every):
                     end = Cursor(number, record + len(piece))
                     yield self._judged(piece, source.name, record, end, position)

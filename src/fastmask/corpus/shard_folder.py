@@ -101,8 +101,8 @@ class ShardFolder:
             self._publish(temporary, name)
         except (OSError, pa.ArrowException) as error:
             raise CorpusError(
-                f"{name} cannot be written: {error}. The {number:,} shards before it are complete: "
-                "run again once the cause is gone, and it goes on from there"
+                f"{name} cannot be written: {error}. Shards before it, all complete: {number:,}. "
+                "Run again once the cause is gone, and it goes on from there"
             ) from error
         finally:
             temporary.unlink(missing_ok=True)

@@ -165,6 +165,8 @@ def _dataset_schema(source: Source) -> pa.Schema:
 def _read_dataset(source: Source, batch_size: int, skip: int) -> Items:
     dataset = _load(source)
     at = skip
+    if skip == len(dataset):  # an empty selection is refused
+        return
     for table in dataset.select(range(skip, len(dataset))).iter(batch_size):
         at += len(table)
         yield table, source.size * at // len(dataset)
