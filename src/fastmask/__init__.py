@@ -8,6 +8,7 @@ from fastmask._core import DEAD, DONE, FREE
 from fastmask.constraint import Check, Constraint
 from fastmask.errors import (
     CompileLimitError,
+    CorpusError,
     CutOffWarning,
     FastmaskError,
     FileFormatError,
@@ -35,6 +36,7 @@ __all__ = [
     "Check",
     "CompileLimitError",
     "Constraint",
+    "CorpusError",
     "CutOffWarning",
     "FastmaskError",
     "FileFormatError",
