@@ -11,6 +11,7 @@ __all__ = [
     "FileFormatError",
     "InputError",
     "InputTypeError",
+    "MissingProgramError",
     "RegexError",
     "SchemaError",
     "TokenRangeError",
@@ -66,3 +67,7 @@ class InputTypeError(FastmaskError, TypeError):
 
 class TokenRangeError(FastmaskError, IndexError):
     """A token id outside ``0 … vocab_size - 1``, or a state id outside ``0 … num_states - 1``."""
+
+
+class MissingProgramError(FastmaskError, RuntimeError):
+    """A program that is not part of Python and not installed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from unicodedata import bidirectional
 
 from fastmask.characters.ranges import ALL_BYTES, ALL_CHARACTERS, Ranges, covers, difference, lone_bytes
 from fastmask.characters.visible import quoted, visible
@@ -22,7 +23,7 @@ _CONTINUATION: Ranges = (lone_bytes(0x80, 0xBF),)
 
 # What a set is searched for, in this order; the rest of it is named by its own characters.
 _LABELS: Names = (
-    (_CONTROLS, "control characters"),
+    (_CONTROLS, "controls"),
     (_BEYOND_ASCII, "any character beyond ASCII"),
     (_BEYOND_CONTROLS, "U+00A0…"),
     (_SPACE, "␣"),
@@ -40,18 +41,21 @@ _WORDS: Names = (
 
 
 def label(ranges: Ranges, most: int = 8) -> str:
-    """A short name of a set: ``0-9 a-f``, ``any character but "``; a space is ``␣``. ``most``: parts to name."""
+    """A short name of a set: ``0-9 a-f``, ``any but "``, ``any character``; a space is ``␣``.
+
+    ``most``: parts to name; what is left of more is told by its number.
+    """
     whole = _almost_all(ranges)
     if whole is None:
         return " ".join(_parts(ranges, _LABELS, visible, "-", most))
     missing = _parts(difference(whole[0], ranges), _LABELS, visible, "-", most)
-    return " but ".join([whole[1], " ".join(missing)][: 1 + bool(missing)])
+    return f"any but {' '.join(missing)}" if missing else whole[1]
 
 
 def words(ranges: Ranges, most: int = 8) -> list[str]:
     """The parts of a set in words: ``['a digit', '"-"']``, ``['any character but a control character']``.
 
-    ``most``: parts to name; what is left of more is one part, its number.
+    ``most``: parts to name; what is left of more is one part, the number of them.
     """
     if ranges and covers(_CONTINUATION, ranges):
         return ["the rest of a character"]
@@ -59,7 +63,7 @@ def words(ranges: Ranges, most: int = 8) -> list[str]:
     if whole is None:
         return _parts(ranges, _WORDS, quoted, " to ", most)
     missing = _parts(difference(whole[0], ranges), _WORDS, quoted, " to ", most)
-    return [" but ".join([whole[1], either(missing)][: 1 + bool(missing)])]
+    return [f"{whole[1]} but {either(missing)}" if missing else whole[1]]
 
 
 def either(parts: list[str]) -> str:
@@ -90,5 +94,10 @@ def _parts(ranges: Ranges, names: Names, one: Callable[[str], str], to: str, mos
 
 def _range(first: int, last: int, one: Callable[[str], str], to: str) -> list[str]:
     """Two neighbours are shorter when both are named."""
-    ends = [one(chr(code)) for code in dict.fromkeys((first, last))]
+    ends = [_unturned(code) or one(chr(code)) for code in dict.fromkeys((first, last))]
     return ends if last - first < 2 else [to.join(ends)]
+
+
+def _unturned(code: int) -> str:
+    """The number of a character that would turn the direction of the whole list; of any other, nothing."""
+    return f"U+{code:04X}" if bidirectional(chr(code)) in {"R", "AL", "AN"} else ""

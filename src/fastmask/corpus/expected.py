@@ -33,7 +33,8 @@ class Mismatch(NamedTuple):
 
 
 def expected(con: Constraint, state: int) -> str:
-    """What the text may go on with in ``state``: the whole text up to the next choice, or the characters to choose from.
+    """What the text may go on with in ``state``: all that must come before the next choice, or the characters to choose
+    from.
 
     Such as ``'"text"'``, ``"," or "]"``, ``a digit or the end of the text``; told by the bytes of the format, however
     a vocabulary cuts them.
