@@ -1,6 +1,7 @@
 #include "batch_walk.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 
 #include "bitmask.h"
@@ -44,11 +45,15 @@ State first_state(const TokenAutomaton& automaton, const Start& start, int64_t r
   return start.states[row];
 }
 
+// Row `row` of the batch, at `tokens`; writes `width` states.
 template <class TokenId>
-void walk_row(const TokenAutomaton& automaton, const TokenId* tokens, int64_t length, int64_t start, State first,
-              int64_t row, int64_t width, State* states) {
-  const int64_t free_end = start < 0 ? length : std::max<int64_t>(start - 1, 0);
-  std::fill_n(states, free_end, kFree);
+void walk_row(const TokenAutomaton& automaton, const TokenRows<TokenId>& rows, const Start& starts, int64_t row,
+              int64_t width, State* states) {
+  const TokenId* tokens = rows.tokens + rows.offsets[row];
+  const int64_t length = rows.lengths[row];
+  const int64_t start = start_of(tokens, length, starts, row);
+  const State first = first_state(automaton, starts, row);
+  std::fill_n(states, start < 0 ? length : std::max<int64_t>(start - 1, 0), kFree);
   State last = kFree;
   if (start >= 0) {
     if (start > 0) states[start - 1] = first;
@@ -88,12 +93,18 @@ template <class TokenId>
 void walk_rows(const TokenAutomaton& automaton, const TokenRows<TokenId>& rows, const Start& start, int64_t width,
                State* states) {
   parallel_for(rows.count, grain_for(kTokensPerChunk, width), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const TokenId* tokens = rows.tokens + rows.offsets[row];
-      const int64_t length = rows.lengths[row];
-      walk_row(automaton, tokens, length, start_of(tokens, length, start, row), first_state(automaton, start, row), row,
-               width, states + row * width);
-    }
+    for (int64_t row = begin; row < end; ++row)
+      walk_row(automaton, rows, start, row, width, states + row * width);
+  });
+}
+
+template <class TokenId>
+void walk_lists(const TokenAutomaton& automaton, const TokenRows<TokenId>& rows, const Start& start, State* states) {
+  if (rows.count == 0) return;
+  const int64_t total = std::accumulate(rows.lengths, rows.lengths + rows.count, int64_t{0});
+  parallel_for(rows.count, grain_for(kTokensPerChunk, total / rows.count), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      walk_row(automaton, rows, start, row, rows.lengths[row], states + rows.offsets[row]);
   });
 }
 
@@ -150,6 +161,8 @@ void select_scores(MaskTable& table, const State* states, const int64_t* rows, i
 
 template void walk_rows(const TokenAutomaton&, const TokenRows<int32_t>&, const Start&, int64_t, State*);
 template void walk_rows(const TokenAutomaton&, const TokenRows<int64_t>&, const Start&, int64_t, State*);
+template void walk_lists(const TokenAutomaton&, const TokenRows<int32_t>&, const Start&, State*);
+template void walk_lists(const TokenAutomaton&, const TokenRows<int64_t>&, const Start&, State*);
 template void walk_trees(const TokenAutomaton&, const TokenTrees<int32_t>&, State*);
 template void walk_trees(const TokenAutomaton&, const TokenTrees<int64_t>&, State*);
 template void advance(const TokenAutomaton&, const State*, const int32_t*, int64_t, State*);

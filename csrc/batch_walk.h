@@ -34,6 +34,10 @@ template <class TokenId>
 void walk_rows(const TokenAutomaton& automaton, const TokenRows<TokenId>& rows, const Start& start, int64_t width,
                State* states);
 
+// The same without padding: each row's states stand where its tokens do, at states[offsets[b] + t].
+template <class TokenId>
+void walk_lists(const TokenAutomaton& automaton, const TokenRows<TokenId>& rows, const Start& start, State* states);
+
 // `count` trees of `width` nodes, each node a token that may follow its parent's. Borrowed.
 template <class TokenId>
 struct TokenTrees {

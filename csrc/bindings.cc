@@ -164,25 +164,55 @@ Array<uint8_t> final_states(const Engine& engine) {
   return is_final;
 }
 
+// Rows of tokens and where each begins, checked against one another.
+template <class TokenId>
+struct Rows {
+  const Array<TokenId>& tokens;
+  const Array<int64_t>&offsets, &lengths;
+  const std::optional<Array<int64_t>>& start;
+  const int64_t after;
+  const std::optional<Array<State>>& first_states;
+
+  void check() const {
+    const py::ssize_t count = offsets.size();
+    require_length(lengths.size(), count, "lengths");
+    if (start) require_length(start->size(), count, "start");
+    if (first_states) require_length(first_states->size(), count, "first_states");
+    for (py::ssize_t b = 0; b < count; ++b)
+      if (offsets.data()[b] < 0 || lengths.data()[b] < 0 || lengths.data()[b] > tokens.size() - offsets.data()[b])
+        throw Error(ErrorKind::kInput, "length " + std::to_string(lengths.data()[b]) + " of row " + std::to_string(b) +
+                                           " does not fit the tokens given");
+  }
+  TokenRows<TokenId> rows() const { return {tokens.data(), offsets.data(), lengths.data(), offsets.size()}; }
+  Start starts() const {
+    return {start ? start->data() : nullptr, after, first_states ? first_states->data() : nullptr};
+  }
+};
+
 template <class TokenId>
 void walk(const Engine& engine, const Array<TokenId>& tokens, const Array<int64_t>& offsets,
           const Array<int64_t>& lengths, const std::optional<Array<int64_t>>& start, int64_t after,
           const std::optional<Array<State>>& first_states, Array<State> out) {
-  const py::ssize_t count = offsets.size();
-  if (out.ndim() != 2 || out.shape(0) != count) throw Error(ErrorKind::kInput, "out must have one row for each row of tokens");
-  const int64_t width = out.shape(1);
-  require_length(lengths.size(), count, "lengths");
-  if (start) require_length(start->size(), count, "start");
-  if (first_states) require_length(first_states->size(), count, "first_states");
-  for (py::ssize_t b = 0; b < count; ++b)
-    if (offsets.data()[b] < 0 || lengths.data()[b] < 0 || lengths.data()[b] > width ||
-        lengths.data()[b] > tokens.size() - offsets.data()[b])
-      throw Error(ErrorKind::kInput, "length " + std::to_string(lengths.data()[b]) + " of row " + std::to_string(b) +
-                                         " does not fit the tokens given");
+  const Rows<TokenId> rows{tokens, offsets, lengths, start, after, first_states};
+  rows.check();
+  const py::ssize_t longest = lengths.size() == 0 ? 0 : *std::max_element(lengths.data(), lengths.data() + lengths.size());
+  if (out.ndim() != 2 || out.shape(0) != offsets.size() || out.shape(1) < longest)
+    throw Error(ErrorKind::kInput, "out must have one row for each row of tokens, wide enough for the longest");
   State* states = out.mutable_data();
   const py::gil_scoped_release unlock;
-  walk_rows(*engine.automaton, TokenRows<TokenId>{tokens.data(), offsets.data(), lengths.data(), count},
-            Start{start ? start->data() : nullptr, after, first_states ? first_states->data() : nullptr}, width, states);
+  walk_rows(*engine.automaton, rows.rows(), rows.starts(), out.shape(1), states);
+}
+
+template <class TokenId>
+void walk_flat(const Engine& engine, const Array<TokenId>& tokens, const Array<int64_t>& offsets,
+               const Array<int64_t>& lengths, const std::optional<Array<int64_t>>& start, int64_t after,
+               const std::optional<Array<State>>& first_states, Array<State> out) {
+  const Rows<TokenId> rows{tokens, offsets, lengths, start, after, first_states};
+  rows.check();
+  require_length(out.size(), tokens.size(), "out");
+  State* states = out.mutable_data();
+  const py::gil_scoped_release unlock;
+  walk_lists(*engine.automaton, rows.rows(), rows.starts(), states);
 }
 
 template <class TokenId>
@@ -208,17 +238,21 @@ Array<State> advance_states(const Engine& engine, const Array<State>& states, co
   return next;
 }
 
-// `tokens` [B, n] may be a slice of wider rows: only its columns must lie side by side.
-Array<State> read_rows(Replay& replay, const py::array_t<int64_t, 0>& tokens) {
+// (states, texts but for the last token, whole texts), each [B]; `tokens` [B, n] may be a slice of wider rows: only its
+// columns must lie side by side.
+py::tuple read_rows(Replay& replay, const py::array_t<int64_t, 0>& tokens) {
   if (tokens.ndim() != 2) throw Error(ErrorKind::kInput, "tokens must have two dimensions [batch, time]");
   const py::ssize_t count = tokens.shape(0), length = tokens.shape(1), item = sizeof(int64_t);
   if ((length > 1 && tokens.strides(1) != item) || tokens.strides(0) % item != 0)
     throw Error(ErrorKind::kInput, "the tokens of a row must lie side by side");
   Array<State> states(count);
-  State* out = states.mutable_data();
-  const py::gil_scoped_release unlock;
-  replay.read(tokens.data(), tokens.strides(0) / item, count, length, out);
-  return states;
+  Array<uint64_t> before(count), texts(count);
+  const Replay::Reading reading{states.mutable_data(), before.mutable_data(), texts.mutable_data()};
+  {
+    const py::gil_scoped_release unlock;
+    replay.read(tokens.data(), tokens.strides(0) / item, count, length, reading);
+  }
+  return py::make_tuple(states, before, texts);
 }
 
 void packed_rows(Engine& engine, const Array<State>& states, Array<int32_t> out) {
@@ -331,6 +365,12 @@ void define_engine(py::module_& m) {
            py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("first_states"),
            py::arg("out").noconvert())
       .def("walk", &walk<int64_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
+           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("first_states"),
+           py::arg("out").noconvert())
+      .def("walk_flat", &walk_flat<int32_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
+           py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("first_states"),
+           py::arg("out").noconvert())
+      .def("walk_flat", &walk_flat<int64_t>, py::arg("tokens").noconvert(), py::arg("offsets").noconvert(),
            py::arg("lengths").noconvert(), py::arg("start"), py::arg("after"), py::arg("first_states"),
            py::arg("out").noconvert())
       .def("walk_trees", &walk_trees_of<int32_t>, py::arg("roots").noconvert(), py::arg("tokens").noconvert(),

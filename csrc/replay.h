@@ -22,17 +22,26 @@ class Replay {
   Replay(std::shared_ptr<const TokenAutomaton> automaton, std::optional<int64_t> after)
       : automaton_(std::move(automaton)), after_(after) {}
 
-  // Writes the state of each of `count` rows after its `length` tokens; row b is at tokens + b * stride.
+  // What is found out about each row, [count]. A text is known by a number that is the same for equal tokens and, but
+  // for a chance in 2^64, for no others.
+  struct Reading {
+    State* states;     // after its tokens
+    uint64_t* before;  // the text but for its last token
+    uint64_t* texts;   // the whole text
+  };
+
+  // Reads `count` rows of `length` tokens; row b is at tokens + b * stride.
   // Throws Error{kTokenRange} for a constrained token outside the vocabulary, naming the place.
-  void read(const int64_t* tokens, int64_t stride, int64_t count, int64_t length, State* states);
+  void read(const int64_t* tokens, int64_t stride, int64_t count, int64_t length, const Reading& reading);
 
  private:
   struct Row {
     std::vector<int64_t> tokens;
-    std::vector<State> states;  // after each of them
+    std::vector<State> states;    // after each of them
+    std::vector<uint64_t> texts;  // the text up to each of them, as a number
   };
 
-  State read_row(Row& row, const int64_t* tokens, int64_t length, int64_t index) const;
+  void read_row(Row& row, const int64_t* tokens, int64_t length, int64_t index) const;
   State initial() const { return after_ ? kFree : kInitial; }
 
   const std::shared_ptr<const TokenAutomaton> automaton_;

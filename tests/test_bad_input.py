@@ -12,6 +12,7 @@ import fastmask as fm
 from tests.cases import SCHEMAS
 
 BUILT_IN = {
+    fm.GenerationError: RuntimeError,
     fm.VocabularyError: ValueError,
     fm.RegexError: ValueError,
     fm.CompileLimitError: RuntimeError,

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 _I32 = npt.NDArray[np.int32]
 _I64 = npt.NDArray[np.int64]
+_U64 = npt.NDArray[np.uint64]
 _U8 = npt.NDArray[np.uint8]
 
 FREE: int
@@ -80,6 +81,16 @@ class Engine:
         first_states: _I32 | None,
         out: _I32,
     ) -> None: ...
+    def walk_flat(
+        self,
+        tokens: _I32 | _I64,
+        offsets: _I64,
+        lengths: _I64,
+        start: _I64 | None,
+        after: int,
+        first_states: _I32 | None,
+        out: _I32,
+    ) -> None: ...
     def walk_trees(self, roots: _I32, tokens: _I32 | _I64, parents: _I64, width: int) -> _I32: ...
     def advance(self, states: _I32, tokens: _I32 | _I64) -> _I32: ...
     def token_classes(self, max_bytes: int) -> tuple[_I32, _I32]: ...
@@ -92,4 +103,4 @@ class Engine:
 
 class Replay:
     def __init__(self, engine: Engine, after: int | None) -> None: ...
-    def read(self, tokens: _I64) -> _I32: ...
+    def read(self, tokens: _I64) -> tuple[_I32, _U64, _U64]: ...

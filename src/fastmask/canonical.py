@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
+
+import numpy as np
 
 from fastmask.errors import InputError
 from fastmask.vocabulary import Vocabulary
 
-__all__ = ["canonical_tokens", "spelling"]
+__all__ = ["canonical_tokens", "spelled_otherwise", "spelling", "without_space"]
 
 
 def canonical_tokens(text: str, tokenizer: Any, vocabulary: Vocabulary) -> list[int]:
     """The ids of ``text``, whose bytes are the text's bytes and nothing more.
 
-    SentencePiece tokenizers put a space before a text of its own (``▁{``); an answer behind a prompt has none, so
-    it is taken off.
-
     Raises:
         InputError: the tokenizer spells the text with other bytes (it normalises, or cannot spell a character).
     """
-    ids = list(tokenizer(text, add_special_tokens=False).input_ids)
-    if spelling(ids, vocabulary) == b" " + text.encode():
-        rest = (vocabulary.tokens[ids[0]] or b"")[1:]
-        ids[:1] = [i for i, token in enumerate(vocabulary.tokens) if rest and token == rest][:1]
+    ids = without_space(tokenizer(text, add_special_tokens=False).input_ids, text, vocabulary)
     spelled = spelling(ids, vocabulary)
     if spelled != text.encode():
         raise InputError(f"the tokenizer spells {text[:60]!r}… as {spelled[:60]!r}…; expected the same bytes")
     return ids
+
+
+def without_space(ids: Sequence[int], text: str, vocabulary: Vocabulary) -> list[int]:
+    """The ids of ``text`` without the space that SentencePiece tokenizers put before a text of its own (``▁{``).
+
+    An answer behind a prompt has none. The text's own spaces stay.
+    """
+    first = vocabulary.tokens[ids[0]] if ids else None
+    if first is None or not first.startswith(b" ") or text.startswith(" "):
+        return list(ids)
+    if first == b" ":
+        return list(ids[1:])
+    bare = vocabulary.id_of(first[1:])
+    return list(ids) if bare is None else [bare, *ids[1:]]
+
+
+def spelled_otherwise(rows: Sequence[Sequence[int]], texts: Sequence[str], vocabulary: Vocabulary) -> list[int]:
+    """The indices of rows whose tokens have another number of bytes than their text."""
+    lengths = np.array([len(row) for row in rows], np.int64)
+    ids = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
+    ends = np.cumsum(lengths)
+    bytes_before = np.concatenate([[0], np.cumsum(vocabulary.token_lengths[ids], dtype=np.int64)])
+    spelled = bytes_before[ends] - bytes_before[ends - lengths]
+    expected = np.array([len(text.encode()) for text in texts], np.int64)
+    return [int(row) for row in np.flatnonzero(spelled != expected)]
 
 
 def spelling(ids: Iterable[int], vocabulary: Vocabulary) -> bytes:

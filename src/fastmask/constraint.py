@@ -275,6 +275,11 @@ class Constraint:
         """The state before the first constrained token."""
         return _core.INITIAL
 
+    @property
+    def finals(self) -> npt.NDArray[np.bool_]:
+        """bool [num_states]: may the text end here?"""
+        return self._final
+
     def is_final(self, states: Any) -> Any:
         """May the text end here? ``bool`` for one state, bool [...] for an array of states.
 
@@ -310,15 +315,37 @@ class Constraint:
         """
         rows = token_rows(tokens, lengths)
         first = None if states is None else state_per_row(states, len(rows.offsets))
-        index, trigger = None, 0
-        if isinstance(start, After):
-            trigger = self._token(start.token_id)
-        else:
-            index = start_per_row(start, len(rows.offsets))
+        index, trigger = self._start(start, len(rows.offsets))
         shape = (len(rows.offsets), rows.width)
         walked = np.empty(shape, np.int32) if out is None else writable(out, shape, np.int32)
         self._engine.walk(rows.flat, rows.offsets, rows.lengths, index, trigger, first, walked)
         return like(walked, rows.template) if out is None else out
+
+    def walk_flat(self, tokens: Any, offsets: Any, start: Any = 0, out: Any = None) -> npt.NDArray[np.int32]:
+        """The state after every token of rows that stand one behind the other, without padding, as in Arrow lists.
+
+        Args:
+            tokens: integers [N], numpy.
+            offsets: integers [B + 1], ascending: row ``b`` is ``tokens[offsets[b] : offsets[b + 1]]``.
+            start: as for :meth:`walk`.
+            out: a contiguous int32 array [N] to write to instead of a new one.
+
+        Returns:
+            int32 [N]: each row's states where its tokens stand. What lies outside all rows is left unwritten.
+
+        Raises:
+            TokenRangeError, InputError, InputTypeError: as for :meth:`walk`, or offsets that descend.
+        """
+        flat, bounds = token_array(tokens), token_array(offsets).astype(np.int64, copy=False)
+        lengths = np.diff(bounds)
+        if flat.ndim != 1 or bounds.ndim != 1 or not len(bounds) or (lengths < 0).any():
+            raise InputError(
+                f"expected tokens [N] and ascending offsets [B + 1], got shapes {flat.shape} and {bounds.shape}"
+            )
+        index, trigger = self._start(start, len(lengths))
+        walked = np.empty(flat.shape, np.int32) if out is None else writable(out, flat.shape, np.int32)
+        self._engine.walk_flat(flat, bounds[:-1], lengths, index, trigger, None, walked)
+        return walked
 
     def walk_tree(self, states: Any, tokens: Any, parents: Any) -> Any:
         """The state after every node of a tree of tokens, such as a draft model proposes for speculative decoding.
@@ -500,6 +527,12 @@ class Constraint:
         rows = np.empty(shape, dtype) if out is None else writable(out, shape, dtype)
         fill(ids.reshape(-1), rows)
         return like(rows, states) if out is None else out
+
+    def _start(self, start: Any, rows: int) -> tuple[npt.NDArray[np.int64] | None, int]:
+        """The kernel's form of a start: an index for each row, or the token to wait for."""
+        if isinstance(start, After):
+            return None, self._token(start.token_id)
+        return start_per_row(start, rows), 0
 
     def _token(self, token_id: int) -> int:
         if not 0 <= token_id < self.vocab_size:

@@ -9,6 +9,7 @@ __all__ = [
     "CutOffWarning",
     "FastmaskError",
     "FileFormatError",
+    "GenerationError",
     "InputError",
     "InputTypeError",
     "MissingProgramError",
@@ -71,3 +72,7 @@ class TokenRangeError(FastmaskError, IndexError):
 
 class MissingProgramError(FastmaskError, RuntimeError):
     """A program that is not part of Python and not installed."""
+
+
+class GenerationError(FastmaskError, RuntimeError):
+    """Text that could not be generated, or not be kept within its constraint."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fastmask import _core
 from fastmask.errors import InputTypeError, VocabularyError
@@ -110,6 +111,22 @@ class Vocabulary:
         for eos in self._eos_ids:
             tokens[eos] = None
         return tokens
+
+    @cached_property
+    def token_lengths(self) -> npt.NDArray[np.int32]:
+        """Bytes of each of the ``size`` ids, int32; 0 for what is never text."""
+        lengths = np.zeros(self._size, np.int32)
+        lengths[: len(self._token_bytes)] = np.diff(self._token_bytes.offsets) * self._token_bytes.is_text
+        lengths[list(self._eos_ids)] = 0
+        return lengths
+
+    def id_of(self, token: bytes) -> int | None:
+        """The lowest id with exactly these bytes, if there is one."""
+        return self._id_of.get(token)
+
+    @cached_property
+    def _id_of(self) -> dict[bytes, int]:
+        return {token: i for i, token in reversed(list(enumerate(self.tokens))) if token is not None}
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,8 +1,10 @@
-"""One call of ``generate`` in progress: its prompt, and which rows follow which constraint."""
+"""Calls of ``generate`` in progress: their prompts, and which rows follow which constraint."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,9 @@ from fastmask import _core
 from fastmask.constraint import Constraint
 from fastmask.errors import InputError
 
-__all__ = ["Generation", "Group", "groups_of"]
+__all__ = ["Generation", "Generations", "Group", "groups_of"]
+
+_REMEMBERED = 64  # generations that may be interleaved on one processor
 
 
 class Group:
@@ -33,7 +37,7 @@ class Group:
 
     def states(self, generated: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
         """The state of each of the group's rows, int32 [n], after the ids generated so far for the batch, [B, t]."""
-        return self._replay.read(generated if len(self.rows) == len(generated) else generated[self.rows])
+        return self._replay.read(generated if len(self.rows) == len(generated) else generated[self.rows])[0]
 
     def __reduce__(self) -> tuple[object, ...]:
         return Group, (self.constraint, self.rows, self.trigger)
@@ -61,31 +65,84 @@ def groups_of(constraints: Sequence[Constraint | None], num_rows: int, trigger: 
 
 
 class Generation:
-    """One call of ``generate``, known by its prompt: nothing else tells a processor where it began."""
+    """One call of ``generate``, known by its prompt and by the texts it came to: nothing else tells a processor.
 
-    def __init__(self, prompt: Tensor, groups: list[Group]) -> None:
-        self.prompt = prompt.clone()  # [B, prompt length]
+    Args:
+        input_ids: of the first call, [B, T]; they begin with the prompts.
+        prompt_length: how much of them.
+        groups: which rows follow which constraint.
+    """
+
+    def __init__(self, input_ids: Tensor, prompt_length: int, groups: list[Group]) -> None:
+        self.prompt = input_ids[:, :prompt_length].clone()  # [B, prompt length]
         self.groups = groups
-        self._longest = prompt.shape[1]
+        self._known = set(_fingerprints(self.generated(input_ids)))  # of every row of every call
 
     @property
     def prompt_length(self) -> int:
         return self.prompt.shape[1]
 
+    def generated(self, input_ids: Tensor) -> npt.NDArray[np.int64]:
+        """What stands behind the prompts, int64 [B, t] on the host."""
+        found: npt.NDArray[np.int64] = input_ids[:, self.prompt_length :].cpu().numpy().astype(np.int64, copy=False)
+        return found
+
     def continued_by(self, input_ids: Tensor) -> bool:
-        """Do these ids belong to this generation? They are longer than the prompt, by rounds of one token each
-        (fewer after a speculation failed), and the prompts are untouched: beams move only within a prompt."""
+        """Do these ids belong to this generation? Behind the same prompts (beams move only within one), every row
+        is a text that some row was before, and one token more: also after a speculation failed."""
         length = self.prompt_length
-        if not length < input_ids.shape[1] <= self._longest + 1:
+        if input_ids.shape[0] != self.prompt.shape[0] or input_ids.shape[1] <= length:
             return False
-        if input_ids.shape[0] != self.prompt.shape[0] or input_ids.device != self.prompt.device:
+        if input_ids.device != self.prompt.device or not torch.equal(input_ids[:, :length], self.prompt):
             return False
-        if not torch.equal(input_ids[:, :length], self.prompt):
+        generated = self.generated(input_ids)
+        if not self._known.issuperset(_fingerprints(generated[:, :-1])):
             return False
-        self._longest = max(self._longest, input_ids.shape[1])
+        self._known.update(_fingerprints(generated))
         return True
 
     def returned(self, sequences: Tensor) -> bool:
         """Can ``sequences`` be what this generation returned: does each of them begin with one of its prompts?"""
         prompts = set(map(tuple, self.prompt.tolist()))
         return all(tuple(row) in prompts for row in sequences[:, : self.prompt_length].tolist())
+
+
+class Generations:
+    """The generations used last, that used last of all first. Any number of threads may ask."""
+
+    def __init__(self, recent: Iterable[Generation] = ()) -> None:
+        self._recent = list(recent)
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Generation]:
+        with self._lock:
+            return iter(list(self._recent))
+
+    def find(self, belongs: Callable[[Generation], bool]) -> Generation | None:
+        """The first that ``belongs`` says is the one."""
+        with self._lock:
+            found = next(filter(belongs, self._recent), None)
+            if found is not None:
+                self._recent.remove(found)
+                self._recent.insert(0, found)
+            return found
+
+    def add(self, generation: Generation) -> None:
+        """Remember one more; what has not been used for longest is forgotten."""
+        with self._lock:
+            self._recent = [generation, *self._recent[: _REMEMBERED - 1]]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Generations, (list(self),)
+
+
+def _fingerprints(rows: npt.NDArray[np.int64]) -> list[int]:
+    """A number for each row [B, t]: the same for equal rows and, but for a chance in 2**64, for no others."""
+    length = rows.shape[1]
+    weights = _weights(1 << length.bit_length())[:length]
+    return ((rows + 1) @ weights).tolist()  # type: ignore[no-any-return]
+
+
+@cache
+def _weights(count: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(0).integers(-(2**63), 2**63 - 1, count)

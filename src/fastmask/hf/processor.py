@@ -14,16 +14,14 @@ from transformers import LogitsProcessor
 
 from fastmask import _core
 from fastmask.constraint import Constraint
-from fastmask.errors import CutOffWarning, InputError, InputTypeError
+from fastmask.errors import CutOffWarning, InputError, InputTypeError, TokenRangeError
 from fastmask.hf.budget import fit_into, require_budget
-from fastmask.hf.generation import Generation, Group, groups_of
+from fastmask.hf.generation import Generation, Generations, Group, groups_of
 from fastmask.rows import After, integer
 from fastmask.select import select
 from fastmask.torch import require_width
 
 __all__ = ["ConstraintLogitsProcessor"]
-
-_REMEMBERED = 16  # generations that may be interleaved on one processor
 
 
 class ConstraintLogitsProcessor(LogitsProcessor):
@@ -35,9 +33,13 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     time. Greedy decoding, sampling, beams, ``num_return_sequences``, assisted generation, left-padded batches and
     pipelines are all the same to it, and it can be used again.
 
-    A generation begins with the first call whose ids do not continue a prompt seen before by one token or
-    less. The one case that cannot be told apart from a continuation is a new prompt that itself begins with an
-    earlier prompt *and* is no longer than that generation got: give ``prompt_length`` there, or a new processor.
+    Where processors that come before it leave nothing of what the constraint allows (``forced_bos_token_id`` and
+    ``forced_eos_token_id`` of BART's configurations, ``min_new_tokens``), the constraint prevails, and all that it
+    allows is equally likely.
+
+    A generation begins with the first call whose ids are not one token more than those of a call before. The one
+    case that cannot be told apart from a continuation is a new prompt that consists of an earlier prompt, a part of
+    what was generated behind it (or nothing), and one more token: give ``prompt_length`` there, or a new processor.
 
     Args:
         constraint: made for this model's vocabulary; or one for each prompt of the batch, ``None`` = free.
@@ -51,7 +53,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             that many are allowed, so that no answer is ever cut off.
 
     Raises:
-        InputTypeError, InputError: an argument that does not fit.
+        InputTypeError, InputError, TokenRangeError: an argument that does not fit.
         InputError: on a call, if the model's logits are narrower than the constraint's vocabulary,
             ``prompt_length`` lies beyond the ids, there is not one constraint for each prompt, or the shortest
             text has more than ``max_new_tokens`` tokens.
@@ -67,24 +69,46 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         max_new_tokens: int | None = None,
     ) -> None:
         constraints = _constraints(constraint)
-        self._trigger = start.token_id if isinstance(start, After) else None
+        self._trigger = None
         if isinstance(start, str):
             later = {con: con.after(start) for con in constraints if con is not None}
             constraints = [None if con is None else later[con] for con in constraints]
-        elif start is not None and not isinstance(start, After):
+        elif isinstance(start, After):
+            self._trigger = _trigger(start.token_id, constraints)
+        elif start is not None:
             raise InputTypeError(f"start must be fm.after(token_id), a text or None, got {start!r}")
+        if not isinstance(force_eos, bool):
+            raise InputTypeError(f"force_eos must be True or False, got {force_eos!r}")
         self._constraints = constraints
         self.prompt_length = _natural(prompt_length, "prompt_length")
         self.max_new_tokens = _natural(max_new_tokens, "max_new_tokens")
         self.force_eos = force_eos
-        self._generations: list[Generation] = []
+        self._generations = Generations()
+
+    @property
+    def supports_continuous_batching(self) -> bool:  # type: ignore[override]
+        """Asked by continuous batching alone, which would go on without this processor, or without its rows."""
+        raise InputError(
+            "ConstraintLogitsProcessor has no place in continuous batching: use"
+            " fastmask.hf.continuous_batching.constrained_batching(model, constraint)"
+        )
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] for ids [B, T] → new scores, ``-inf`` where a token would break the constraint."""
         generation = self._generation(input_ids)
-        generated = _host_ids(input_ids[:, generation.prompt_length :])
-        masked = _room_for(scores, generation.groups)
-        for group in generation.groups:
+        generated = generation.generated(input_ids)
+        masked = self._masked(scores, generation.groups, generated)
+        empty = (masked.amax(dim=1) == -torch.inf).cpu().numpy()
+        if empty.any():  # a processor before this one forbade all that the constraint allows
+            indifferent = self._masked(torch.zeros_like(scores), generation.groups, generated)
+            for group in generation.groups:
+                rows = torch.from_numpy(group.rows[empty[group.rows]]).to(scores.device)
+                masked[rows] = indifferent[rows]
+        return masked
+
+    def _masked(self, scores: Tensor, groups: list[Group], generated: npt.NDArray[np.int64]) -> Tensor:
+        masked = _room_for(scores, groups)
+        for group in groups:
             require_width(scores, group.constraint)
             states = group.states(generated)
             _mask(scores, self._ended(states, group), group, masked)
@@ -133,11 +157,10 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         length = input_ids.shape[1] if self.prompt_length is None else self.prompt_length
         if length > input_ids.shape[1]:
             raise InputError(f"prompt_length {length} lies beyond the {input_ids.shape[1]} ids of this call")
-        for generation in self._generations:
-            if self._belongs(input_ids, generation):
-                return generation
-        generation = Generation(input_ids[:, :length], self._groups(len(input_ids)))
-        self._generations = [generation, *self._generations[: _REMEMBERED - 1]]
+        generation = self._generations.find(lambda known: self._belongs(input_ids, known))
+        if generation is None:
+            generation = Generation(input_ids, length, self._groups(len(input_ids)))
+            self._generations.add(generation)
         return generation
 
     def _belongs(self, input_ids: Tensor, generation: Generation) -> bool:
@@ -173,9 +196,14 @@ def _constraints(given: Any) -> list[Constraint | None]:
     return listed
 
 
-def _host_ids(ids: Tensor) -> npt.NDArray[np.int64]:
-    found: npt.NDArray[np.int64] = ids.cpu().numpy().astype(np.int64, copy=False)
-    return found
+def _trigger(token_id: int, constraints: list[Constraint | None]) -> int:
+    """The token that constraints begin behind, which must be one that can come."""
+    for vocabulary in {con.vocabulary for con in constraints if con is not None}:
+        if not 0 <= token_id < vocabulary.size:
+            raise TokenRangeError(f"start=after({token_id}) lies outside 0 … {vocabulary.size - 1}, the vocabulary")
+        if token_id in vocabulary.eos_token_ids:
+            raise InputError(f"start=after({token_id}) is an EOS token: generation would end where the answer begins")
+    return token_id
 
 
 def _natural(value: Any, name: str) -> int | None:

@@ -1,0 +1,191 @@
+"""Batches of records → the same with token ids, states and verdicts: the one step that every engine runs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fastmask import _core
+from fastmask.constraint import Constraint
+from fastmask.corpus.columns import Columns, Encoded, column, encode
+from fastmask.corpus.constraints import Constraints
+from fastmask.corpus.lists import lists_of
+from fastmask.corpus.verdict import ERROR, VERDICTS, judge
+from fastmask.errors import FastmaskError, InputError, InputTypeError, TokenRangeError
+from fastmask.rows import After
+from fastmask.vocabulary import Vocabulary
+
+__all__ = ["ADDED", "Annotator"]
+
+ADDED = ("input_ids", "start", "states", "verdict", "error_token", "error")
+"""The columns that are added, in this order; with a schema for each record ``constraint`` too."""
+
+
+class Annotator:
+    """A callable for batches of records; picklable, so that any engine can send it to its workers.
+
+    Args:
+        constraints: one :class:`Constraint` for all records, or :class:`Constraints` for ``columns.schema``.
+        columns: which columns hold what.
+        tokenizer: where the corpus holds text; the one that the vocabulary was made from.
+        max_length: tokens that a record may have; longer ones are errors. ``None``: any.
+
+    Raises:
+        InputError: text without a tokenizer, or ``columns.schema`` and ``constraints`` that do not go together.
+    """
+
+    def __init__(
+        self,
+        constraints: Constraint | Constraints,
+        columns: Columns,
+        tokenizer: Any = None,
+        max_length: int | None = None,
+    ) -> None:
+        if not isinstance(constraints, (Constraint, Constraints)):
+            raise InputTypeError(f"expected a Constraint or Constraints, got {type(constraints).__name__}")
+        if columns.needs_tokenizer and tokenizer is None:
+            raise InputError("the corpus holds text: pass the tokenizer that turns it into tokens")
+        if (columns.schema is None) != isinstance(constraints, Constraint):
+            raise InputError("a schema column goes with Constraints(vocabulary), one schema for all with a Constraint")
+        self.constraints = constraints
+        self.columns = columns
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Of the corpus's tokens."""
+        return self.constraints.vocabulary
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """The table with :data:`ADDED` columns, one row for each of its rows.
+
+        ``input_ids`` list<int32 or int64>; ``start`` int64, the index of the first constrained token; ``states``
+        list<int32>, aligned as :meth:`Constraint.walk` tells; ``verdict`` string, one of :data:`VERDICTS`;
+        ``error_token`` int32, where the constraint was broken, -1 = nowhere; ``error`` string, why a record could not
+        be judged, null where it was.
+
+        Raises:
+            InputError, InputTypeError: a column that is missing, of the wrong type, or there already.
+        """
+        clashing = [name for name in self._added if name in table.column_names and name != self.columns.tokens]
+        if clashing:
+            raise InputError(f"the corpus has a column {clashing[0]!r} already: rename or drop it")
+        batches = table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
+        return pa.Table.from_batches([self._annotate(batch) for batch in batches])
+
+    @property
+    def _added(self) -> tuple[str, ...]:
+        return ADDED if self.columns.schema is None else (*ADDED, "constraint")
+
+    def _annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        encoded = encode(batch, self.columns, self.tokenizer, self.vocabulary)
+        self._refuse_bounds(encoded)
+        try:
+            walked = self._walk(batch, encoded)
+        except TokenRangeError:  # rare, so nobody looks for it beforehand
+            self._refuse_tokens(encoded)
+            walked = self._walk(batch, encoded)
+        errors, count = encoded.errors, batch.num_rows
+        added = {
+            "input_ids": lists_of(encoded.rows.tokens, encoded.rows.offsets),
+            "start": pa.array(_starts(encoded, walked.states)),
+            "states": lists_of(walked.states, encoded.rows.offsets),
+            "verdict": pa.array(VERDICTS).take(pa.array(walked.verdict)),
+            "error_token": pa.array(walked.error_token),
+            "error": pa.array(map(errors.get, range(count)), pa.string()) if errors else pa.nulls(count, pa.string()),
+        }
+        if self.columns.schema is not None:
+            added["constraint"] = pa.array(walked.constraint, pa.string())
+        kept = [name for name in batch.schema.names if name not in added]
+        return pa.RecordBatch.from_arrays([*map(batch.column, kept), *added.values()], [*kept, *added])
+
+    def _walk(self, batch: pa.RecordBatch, encoded: Encoded) -> _Walked:
+        """The states of all rows without an error, and what these say."""
+        count = batch.num_rows
+        states = np.empty(len(encoded.rows.tokens), np.int32)
+        verdict, error_token = np.full(count, ERROR, np.int8), np.full(count, -1, np.int32)
+        constraint = np.full(count, None, object)
+        for con, rows in self._groups(batch, encoded.errors):
+            offsets, lengths = encoded.rows.offsets[rows], encoded.rows.lengths[rows]
+            after = encoded.start.token_id if isinstance(encoded.start, After) else 0
+            start = None if isinstance(encoded.start, After) else encoded.start[rows]
+            con.core.walk_flat(encoded.rows.tokens, offsets, lengths, start, after, None, states)
+            before = np.full(len(rows), _core.FREE if start is None else con.initial_state, np.int32)
+            verdict[rows], error_token[rows] = judge(states, offsets, lengths, before, con.finals)
+            if self.columns.schema is not None:
+                constraint[rows] = con.fingerprint
+        for row in encoded.errors:  # nobody walked them
+            states[encoded.rows.offsets[row] : encoded.rows.offsets[row + 1]] = _core.FREE
+        return _Walked(states, verdict, error_token, constraint)
+
+    def _refuse_bounds(self, encoded: Encoded) -> None:
+        """Add rows that are too long, or begin outside themselves, to the errors."""
+        lengths = encoded.rows.lengths
+        if self.max_length is not None:
+            for row in np.flatnonzero(lengths > self.max_length).tolist():
+                encoded.errors.setdefault(row, f"{lengths[row]} tokens, more than the {self.max_length} allowed")
+        if not isinstance(encoded.start, After):
+            for row in np.flatnonzero((encoded.start < 0) | (encoded.start > lengths)).tolist():
+                encoded.errors.setdefault(
+                    row, f"start {encoded.start[row]} lies outside 0 … {lengths[row]}, the record's tokens"
+                )
+
+    def _refuse_tokens(self, encoded: Encoded) -> None:
+        """Add rows with ids outside the vocabulary to the errors."""
+        tokens, offsets, size = encoded.rows.tokens, encoded.rows.offsets, self.vocabulary.size
+        for position in np.flatnonzero((tokens < 0) | (tokens >= size)).tolist():
+            row = int(np.searchsorted(offsets, position, "right")) - 1
+            encoded.errors.setdefault(
+                row,
+                f"token id {tokens[position]} at position {position - offsets[row]} lies outside 0 … {size - 1}, the"
+                " vocabulary: was the corpus tokenised with another tokenizer?",
+            )
+
+    def _groups(self, batch: pa.RecordBatch, errors: dict[int, str]) -> list[tuple[Constraint, npt.NDArray[np.int64]]]:
+        """Which rows follow which constraint; rows with errors follow none."""
+        sound = np.ones(batch.num_rows, np.bool_)
+        sound[list(errors)] = False
+        if isinstance(self.constraints, Constraint):
+            return [(self.constraints, np.flatnonzero(sound))]
+        assert self.columns.schema is not None  # as __init__ made sure
+        schemas = column(batch, self.columns.schema).to_pylist()
+        rows_of: dict[Any, list[int]] = {}
+        for row in np.flatnonzero(sound).tolist():
+            rows_of.setdefault(schemas[row], []).append(row)
+        groups = []
+        for schema, rows in rows_of.items():
+            try:
+                groups.append((self.constraints.of(_schema_text(schema)), np.array(rows)))
+            except FastmaskError as error:
+                errors.update(dict.fromkeys(rows, f"its schema: {error}"))
+        return groups
+
+
+class _Walked(NamedTuple):
+    """What a batch's tokens led to."""
+
+    states: npt.NDArray[np.int32]  # [N]
+    verdict: npt.NDArray[np.int8]  # [B]
+    error_token: npt.NDArray[np.int32]  # [B]
+    constraint: npt.NDArray[np.object_]  # [B] fingerprints, where each record has a schema and it compiled
+
+
+def _schema_text(schema: Any) -> str:
+    if not isinstance(schema, str):
+        raise InputTypeError(f"a record's schema must be JSON text or a name, got {type(schema).__name__}")
+    return schema
+
+
+def _starts(encoded: Encoded, states: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """The index of each row's first constrained token; a row without a trigger has its length."""
+    if not isinstance(encoded.start, After):
+        return encoded.start
+    # FREE is all that comes before the trigger, whose own state is the initial one already.
+    bounds = encoded.rows.offsets
+    free = np.concatenate([[0], np.cumsum(states == _core.FREE)])
+    starts: npt.NDArray[np.int64] = np.minimum(free[bounds[1:]] - free[bounds[:-1]] + 1, encoded.rows.lengths)
+    return starts

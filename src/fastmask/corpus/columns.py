@@ -1,0 +1,151 @@
+"""Which columns of a corpus hold what, and the token ids that come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fastmask.canonical import spelled_otherwise, without_space
+from fastmask.corpus.lists import TokenLists, token_lists
+from fastmask.errors import InputError
+from fastmask.rows import After
+from fastmask.vocabulary import Vocabulary
+
+__all__ = ["Columns", "Encoded", "encode"]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a record keeps its tokens or its text. One of ``tokens``, ``text`` and ``answer`` must be given.
+
+    Args:
+        tokens: a column of lists of token ids.
+        text: a column of whole texts such as ``sentence<|endoftext|>{json}``, tokenised as they stand.
+        answer: a column of answers, tokenised by themselves; the constraint begins with them.
+        prompt: with ``answer``: a column of what stands before; tokenised by itself and joined, so that the boundary
+            is exact.
+        between: with ``prompt``: token ids between prompt and answer, usually one EOS.
+        end: with ``answer``: token ids behind it, usually one EOS.
+        start: with ``tokens`` or ``text``: where the constraint begins: an index, ``fm.after(token_id)``, or the
+            name of a column of indices.
+        schema: a column of JSON schemas or of their names, where each record has one of its own.
+
+    Raises:
+        InputError: none or several of ``tokens``, ``text`` and ``answer``.
+    """
+
+    tokens: str | None = None
+    text: str | None = None
+    answer: str | None = None
+    prompt: str | None = None
+    between: tuple[int, ...] = ()
+    end: tuple[int, ...] = ()
+    start: int | str | After = 0
+    schema: str | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("tokens", "text", "answer") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise InputError(f"say which column holds tokens, text or answer: exactly one of them, got {given}")
+        if self.prompt is not None and self.answer is None:
+            raise InputError("a prompt column goes with an answer column; a whole text goes into text")
+
+    @property
+    def needs_tokenizer(self) -> bool:
+        return self.tokens is None
+
+
+@dataclass
+class Encoded:
+    """The records of a batch as rows of token ids."""
+
+    rows: TokenLists
+    start: npt.NDArray[np.int64] | After  # [B] index of each row's first constrained token
+    errors: dict[int, str]  # row → why it could not be read; it has no tokens then
+
+
+def encode(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, vocabulary: Vocabulary) -> Encoded:
+    """The token ids of a batch.
+
+    Raises:
+        InputError: a column that is not there.
+        InputTypeError: a column of the wrong type.
+    """
+    if columns.tokens is not None:
+        rows = token_lists(column(batch, columns.tokens), columns.tokens)
+        errors = {int(row): f"null in column {columns.tokens!r}" for row in np.flatnonzero(rows.is_null)}
+        return Encoded(rows, _start(batch, columns.start, len(rows.is_null), errors), errors)
+    if columns.text is not None:
+        texts, errors = _texts(batch, columns.text)
+        rows = _flat(tokenizer(texts).input_ids if texts else [])
+        return Encoded(rows, _start(batch, columns.start, len(texts), errors), errors)
+    return _encode_answers(batch, columns, tokenizer, vocabulary)
+
+
+def column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """One column by name. Raises InputError naming those that there are."""
+    if name not in batch.schema.names:
+        raise InputError(f"the corpus has no column {name!r}; it has {', '.join(map(repr, batch.schema.names))}")
+    return batch.column(name)
+
+
+def _encode_answers(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, vocabulary: Vocabulary) -> Encoded:
+    assert columns.answer is not None  # as Columns made sure
+    answers, errors = _texts(batch, columns.answer)
+    prompts = [""] * len(answers)
+    if columns.prompt is not None:
+        prompts, missing = _texts(batch, columns.prompt)
+        errors |= missing
+    heads = _tokenise(prompts, tokenizer) if columns.prompt is not None else [[] for _ in answers]
+    spelled = zip(_tokenise(answers, tokenizer), answers, strict=True)
+    tails = [without_space(ids, text, vocabulary) for ids, text in spelled]
+    for row in spelled_otherwise(tails, answers, vocabulary):
+        errors.setdefault(row, f"the tokenizer spells the answer with other bytes than it has: {answers[row][:60]!r}")
+    for row in errors:
+        heads[row], tails[row] = [], []
+    between, end = list(columns.between), list(columns.end)
+    joined = [[*head, *between, *tail, *end] for head, tail in zip(heads, tails, strict=True)]
+    start = np.array([len(head) + len(between) for head in heads], np.int64)
+    return Encoded(_flat(joined), start, errors)
+
+
+def _texts(batch: pa.RecordBatch, name: str) -> tuple[list[str], dict[int, str]]:
+    """The strings of a column, empty in place of what is none, and the rows where that is so."""
+    values = column(batch, name).to_pylist()
+    errors = {
+        row: f"{'null' if value is None else type(value).__name__} in column {name!r}, expected a text"
+        for row, value in enumerate(values)
+        if not isinstance(value, str)
+    }
+    return ["" if row in errors else value for row, value in enumerate(values)], errors
+
+
+def _tokenise(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
+    return tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
+
+
+def _flat(rows: Sequence[Iterable[int]]) -> TokenLists:
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])  # type: ignore[arg-type]
+    tokens = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
+    return TokenLists(tokens, offsets, np.zeros(len(rows), np.bool_))
+
+
+def _start(
+    batch: pa.RecordBatch, start: int | str | After, count: int, errors: dict[int, str]
+) -> npt.NDArray[np.int64] | After:
+    if isinstance(start, After):
+        return start
+    if isinstance(start, int):
+        return np.full(count, start, np.int64)
+    values = column(batch, start)
+    for row in np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False)):
+        errors.setdefault(int(row), f"null in column {start!r}")
+    filled: npt.NDArray[np.int64] = values.fill_null(0).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return filled

@@ -1,0 +1,75 @@
+"""The constraints of a corpus: one for all records, or one for each record's schema."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from fastmask.constraint import Constraint
+from fastmask.errors import FastmaskError
+from fastmask.vocabulary import Vocabulary
+
+__all__ = ["Constraints"]
+
+
+class Constraints:
+    """Schemas → constraints: each compiled once, those unused for longest forgotten where memory runs out.
+
+    Args:
+        vocabulary: of the corpus's tokens.
+        schemas: what a record may name in place of giving its schema: name → schema.
+        max_bytes: of all constraints kept, their masks included.
+        options: as for :meth:`Constraint.from_schema`: ``whitespace``, ``strict`` and the budgets.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        schemas: Mapping[str, Any] | None = None,
+        max_bytes: int = 1 << 30,
+        **options: Any,
+    ) -> None:
+        self.vocabulary = vocabulary
+        self._schemas = dict(schemas or {})
+        self._max_bytes = max_bytes
+        self._options = options
+        self._known: OrderedDict[str, Constraint | FastmaskError] = OrderedDict()  # that used last at the end
+
+    def of(self, schema: str) -> Constraint:
+        """The constraint of a schema's name or JSON text.
+
+        Raises:
+            FastmaskError: it does not compile; the same error each time, without trying again.
+        """
+        found = self._known.get(schema)
+        if found is None:
+            found = self._known[schema] = self._compile(schema)
+            self._forget_beyond_budget()
+        self._known.move_to_end(schema)
+        if isinstance(found, FastmaskError):
+            raise found
+        return found
+
+    def _compile(self, schema: str) -> Constraint | FastmaskError:
+        try:
+            return Constraint.from_schema(self._schemas.get(schema, schema), self.vocabulary, **self._options)
+        except FastmaskError as error:
+            return error
+
+    def _forget_beyond_budget(self) -> None:
+        """All but the newest; errors weigh nothing."""
+        sizes = {schema: con.nbytes for schema, con in self._known.items() if isinstance(con, Constraint)}
+        held = sum(sizes.values())
+        for schema in list(sizes)[:-1]:
+            if held <= self._max_bytes:
+                return
+            held -= sizes[schema]
+            del self._known[schema]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.vocabulary, self._schemas, self._max_bytes, self._options)
+
+
+def _restore(vocabulary: Vocabulary, schemas: Any, max_bytes: int, options: dict[str, Any]) -> Constraints:
+    return Constraints(vocabulary, schemas, max_bytes, **options)
