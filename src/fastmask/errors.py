@@ -13,6 +13,7 @@ __all__ = [
     "GenerationError",
     "InputError",
     "InputTypeError",
+    "MissingProgramError",
     "RegexError",
     "SchemaError",
     "TokenRangeError",
@@ -72,6 +73,10 @@ class InputTypeError(FastmaskError, TypeError):
 
 class TokenRangeError(FastmaskError, IndexError):
     """A token id outside ``0 … vocab_size - 1``, or a state id outside ``0 … num_states - 1``."""
+
+
+class MissingProgramError(FastmaskError, RuntimeError):
+    """A program that is not part of Python and not installed."""
 
 
 class GenerationError(FastmaskError, RuntimeError):

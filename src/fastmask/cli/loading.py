@@ -1,4 +1,4 @@
-"""What the command line is given → schemas and vocabularies."""
+"""What the command line is given → schemas, vocabularies and files to write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from fastmask.errors import InputError
 from fastmask.vocabulary import Vocabulary
 
-__all__ = ["load_schema", "load_vocabulary"]
+__all__ = ["load_schema", "load_vocabulary", "write_text"]
 
 
 def load_schema(given: str) -> Any:
@@ -41,3 +41,15 @@ def load_vocabulary(tokenizer: str, size: int) -> Vocabulary:
     except (OSError, ValueError) as error:
         raise InputError(f"no tokenizer could be loaded from {tokenizer!r}: {error}") from error
     return Vocabulary.from_tokenizer(loaded, size or None)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, UTF-8.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
