@@ -1,7 +1,7 @@
 """States and masks for texts by the batch and for whole corpora.
 
-:func:`mask_texts` needs a tokenizer alone; everything else needs pyarrow, :class:`ConstraintCollator` torch. They are
-loaded when first asked for.
+:func:`mask_texts` needs a tokenizer alone; :func:`write_report` needs jinja2, everything else pyarrow,
+:class:`ConstraintCollator` torch. They are loaded when first asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastmask.corpus.constraints import Constraints
     from fastmask.corpus.datasets import annotate
     from fastmask.corpus.mask_file import write_masks
+    from fastmask.corpus.report import write_report
 
 __all__ = [
     "Annotator",
@@ -28,6 +29,7 @@ __all__ = [
     "annotate",
     "mask_texts",
     "write_masks",
+    "write_report",
 ]
 
 _ROOM_OF = {
@@ -37,6 +39,7 @@ _ROOM_OF = {
     "Constraints": "constraints",
     "annotate": "datasets",
     "write_masks": "mask_file",
+    "write_report": "report",
 }
 
 
