@@ -8,6 +8,7 @@ from fastmask._core import DEAD, DONE, FREE
 from fastmask.constraint import Check, Constraint
 from fastmask.errors import (
     CompileLimitError,
+    CorpusError,
     CutOffWarning,
     FastmaskError,
     FileFormatError,
@@ -36,6 +37,7 @@ __all__ = [
     "Check",
     "CompileLimitError",
     "Constraint",
+    "CorpusError",
     "CutOffWarning",
     "FastmaskError",
     "FileFormatError",

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import Any
-
-import numpy as np
 
 from fastmask.errors import InputError
 from fastmask.vocabulary import Vocabulary
@@ -42,16 +39,12 @@ def without_space(ids: Sequence[int], text: str, vocabulary: Vocabulary) -> list
 
 
 def spelled_otherwise(rows: Sequence[Sequence[int]], texts: Sequence[str], vocabulary: Vocabulary) -> list[int]:
-    """The indices of rows whose tokens have another number of bytes than their text."""
-    lengths = np.array([len(row) for row in rows], np.int64)
-    ids = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
-    ends = np.cumsum(lengths)
-    bytes_before = np.concatenate([[0], np.cumsum(vocabulary.token_lengths[ids], dtype=np.int64)])
-    spelled = bytes_before[ends] - bytes_before[ends - lengths]
-    expected = np.array([len(text.encode()) for text in texts], np.int64)
-    return [int(row) for row in np.flatnonzero(spelled != expected)]
+    """The indices of rows whose tokens have other bytes than their text."""
+    pairs = enumerate(zip(rows, texts, strict=True))
+    return [row for row, (ids, text) in pairs if spelling(ids, vocabulary) != text.encode()]
 
 
 def spelling(ids: Iterable[int], vocabulary: Vocabulary) -> bytes:
     """The bytes of the tokens in a row; special tokens, which are no text, have none."""
-    return b"".join(vocabulary.tokens[i] or b"" for i in ids)
+    tokens = vocabulary.tokens
+    return b"".join([tokens[i] or b"" for i in ids])

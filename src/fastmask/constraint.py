@@ -334,14 +334,18 @@ class Constraint:
             int32 [N]: each row's states where its tokens stand. What lies outside all rows is left unwritten.
 
         Raises:
-            TokenRangeError, InputError, InputTypeError: as for :meth:`walk`, or offsets that descend.
+            TokenRangeError, InputError, InputTypeError: as for :meth:`walk`, or offsets that descend or lie outside
+                the tokens.
         """
         flat, bounds = token_array(tokens), token_array(offsets).astype(np.int64, copy=False)
+        if flat.ndim != 1 or bounds.ndim != 1 or not len(bounds):
+            raise InputError(f"expected tokens [N] and offsets [B + 1], got shapes {flat.shape} and {bounds.shape}")
         lengths = np.diff(bounds)
-        if flat.ndim != 1 or bounds.ndim != 1 or not len(bounds) or (lengths < 0).any():
-            raise InputError(
-                f"expected tokens [N] and ascending offsets [B + 1], got shapes {flat.shape} and {bounds.shape}"
-            )
+        if (lengths < 0).any():
+            row = int(np.argmax(lengths < 0))
+            raise InputError(f"offsets must ascend, got {bounds[row]} and then {bounds[row + 1]} for row {row}")
+        if bounds[0] < 0 or bounds[-1] > len(flat):
+            raise InputError(f"offsets must lie within 0 … {len(flat)}, the tokens, got {bounds[0]} … {bounds[-1]}")
         index, trigger = self._start(start, len(lengths))
         walked = np.empty(flat.shape, np.int32) if out is None else writable(out, flat.shape, np.int32)
         self._engine.walk_flat(flat, bounds[:-1], lengths, index, trigger, None, walked)
@@ -569,7 +573,7 @@ def _require(vocabulary: Any) -> None:
     if not isinstance(vocabulary, Vocabulary):
         raise InputTypeError(
             f"expected a fastmask.Vocabulary, got {type(vocabulary).__name__}; make one with"
-            " Vocabulary.from_tokenizer(tokenizer)"
+            " fastmask.hf.vocabulary_for(model, tokenizer) or Vocabulary.from_tokenizer(tokenizer)"
         )
 
 

@@ -6,6 +6,7 @@ One small hierarchy under :class:`FastmaskError`; each class is also the built-i
 
 __all__ = [
     "CompileLimitError",
+    "CorpusError",
     "CutOffWarning",
     "FastmaskError",
     "FileFormatError",
@@ -56,6 +57,10 @@ class CutOffWarning(UserWarning):
 
 class FileFormatError(FastmaskError, ValueError):
     """A file or pickle that is no constraint, is damaged, or has another version."""
+
+
+class CorpusError(FastmaskError, ValueError):
+    """A corpus that cannot be read, or a place that its results cannot be written to."""
 
 
 class InputError(FastmaskError, ValueError):

@@ -13,7 +13,7 @@ from tests.hf import tiny
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from fastmask.hf import ConstraintLogitsProcessor  # noqa: E402
+from fastmask.hf import ConstraintLogitsProcessor, generate_jumping_ahead, vocabulary_for  # noqa: E402
 
 
 def test_masks_are_those_of_the_states(model, inputs, con):
@@ -252,3 +252,10 @@ def test_an_unknown_id_is_named_and_forgotten(con):
         processor(wrong, torch.zeros(2, tiny.WIDTH))
     for _ in range(10):
         generation.step(processor)
+
+
+def test_arguments_in_the_wrong_place_are_told(con, model, bpe):
+    with pytest.raises(fm.InputTypeError, match="takes a transformers model first"):
+        vocabulary_for(bpe.tokenizer, model)
+    with pytest.raises(fm.InputTypeError, match=r"its.*input_ids"):
+        generate_jumping_ahead(model, bpe.tokenizer, con, bpe.tokenizer("a", return_tensors="pt"), max_new_tokens=60)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 import fastmask as fm
+from fastmask.canonical import spelling
 from tests.hf import tiny
 
 torch = pytest.importorskip("torch")
@@ -148,3 +150,45 @@ def test_thinking_by_row(start, model, inputs, con, answers, special, bpe):
             if behind is not None:
                 answered += bool(re.fullmatch(form, behind.decode()))
     assert answered >= 6
+
+
+def test_tokens_are_kept_for_the_answer(model, inputs, con):
+    """Thinking ends in time for an answer that is not the shortest, whichever way it is waited for."""
+    room, shortest = 40, con.distance(con.initial_state)
+    length = inputs["input_ids"].shape[1]
+    for start in ("<answer>", fm.after(7)):
+        processor = ConstraintLogitsProcessor(con, start=start, max_new_tokens=60, answer_tokens=room)
+        torch.manual_seed(0)
+        sequences = model.generate(**inputs, do_sample=True, max_new_tokens=60, logits_processor=[processor])
+        assert processor.finished(sequences).all()
+        for ids, answer in zip(sequences[:, length:].tolist(), processor.answers(sequences), strict=True):
+            thought = ids.index(7) if isinstance(start, fm.After) else _tokens_until(ids, start.encode(), con)
+            assert 60 - thought - 1 >= room > shortest
+            assert json.loads(answer)
+    with pytest.raises(fm.InputError, match=rf"{room + 50} with answer_tokens={room + 49}"):
+        ConstraintLogitsProcessor(con, start=fm.after(7), max_new_tokens=60, answer_tokens=room + 49)(
+            torch.tensor([[1]]), torch.zeros(1, con.vocab_size)
+        )
+    with pytest.raises(fm.InputError, match="give both"):
+        ConstraintLogitsProcessor(con, answer_tokens=3)
+
+
+def _tokens_until(ids: list[int], text: bytes, con) -> int:
+    """How many tokens come before the one that completes the text."""
+    return next(t for t in range(len(ids)) if text in spelling(ids[: t + 1], con.vocabulary))
+
+
+def test_a_start_for_each_row(model, inputs, con):
+    """One thinks up to a text, one up to a token, one not at all."""
+    starts, length = ["<answer>", fm.after(7), None], inputs["input_ids"].shape[1]
+    processor = ConstraintLogitsProcessor([con] * 3, start=starts, max_new_tokens=60)
+    torch.manual_seed(0)
+    sequences = model.generate(**inputs, do_sample=True, max_new_tokens=60, logits_processor=[processor])
+    assert processor.finished(sequences).all()
+    assert all(json.loads(answer) for answer in processor.answers(sequences))
+    behind, token, at_once = sequences[:, length:]
+    assert con.after("<answer>").check(behind[None]).first_error == -1
+    assert con.check(token[None], start=fm.after(7)).first_error == -1
+    assert con.check(at_once[None]).first_error == -1
+    with pytest.raises(fm.InputError, match="3 constraints and 2 starts"):
+        ConstraintLogitsProcessor([con] * 3, start=starts[:2])

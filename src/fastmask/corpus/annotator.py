@@ -14,7 +14,7 @@ from fastmask.corpus.columns import Columns, Encoded, column, encode
 from fastmask.corpus.constraints import Constraints
 from fastmask.corpus.lists import lists_of
 from fastmask.corpus.verdict import ERROR, VERDICTS, judge
-from fastmask.errors import FastmaskError, InputError, InputTypeError, TokenRangeError
+from fastmask.errors import FastmaskError, InputError, InputTypeError, TokenRangeError, VocabularyError
 from fastmask.rows import After
 from fastmask.vocabulary import Vocabulary
 
@@ -35,6 +35,8 @@ class Annotator:
 
     Raises:
         InputError: text without a tokenizer, or ``columns.schema`` and ``constraints`` that do not go together.
+        VocabularyError: the tokenizer has more tokens than the vocabulary.
+        TokenRangeError: the constraint is to begin after a token that the vocabulary does not have.
     """
 
     def __init__(
@@ -50,6 +52,16 @@ class Annotator:
             raise InputError("the corpus holds text: pass the tokenizer that turns it into tokens")
         if (columns.schema is None) != isinstance(constraints, Constraint):
             raise InputError("a schema column goes with Constraints(vocabulary), one schema for all with a Constraint")
+        if tokenizer is not None and len(tokenizer) > constraints.vocabulary.size:
+            raise VocabularyError(
+                f"the tokenizer has {len(tokenizer):,} tokens, the vocabulary {constraints.vocabulary.size:,}: make it"
+                " with Vocabulary.from_tokenizer(tokenizer), from this tokenizer as it is now"
+            )
+        if isinstance(columns.start, After) and not 0 <= columns.start.token_id < constraints.vocabulary.size:
+            raise TokenRangeError(
+                f"start: token id {columns.start.token_id} lies outside 0 … {constraints.vocabulary.size - 1}, the"
+                " vocabulary"
+            )
         self.constraints = constraints
         self.columns = columns
         self.tokenizer = tokenizer
@@ -71,7 +83,11 @@ class Annotator:
         Raises:
             InputError, InputTypeError: a column that is missing, of the wrong type, or there already.
         """
-        clashing = [name for name in self._added if name in table.column_names and name != self.columns.tokens]
+        if not isinstance(table, pa.Table):
+            raise InputTypeError(
+                f"expected a pyarrow.Table, got {type(table).__name__}: ask for batches in the format of Arrow"
+            )
+        clashing = [name for name in self._added if name in table.column_names and name not in self._replaced]
         if clashing:
             raise InputError(f"the corpus has a column {clashing[0]!r} already: rename or drop it")
         batches = table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
@@ -80,6 +96,11 @@ class Annotator:
     @property
     def _added(self) -> tuple[str, ...]:
         return ADDED if self.columns.schema is None else (*ADDED, "constraint")
+
+    @property
+    def _replaced(self) -> set[str]:
+        """Columns that are read and then written under the same name, with what they held."""
+        return {"input_ids"} & {self.columns.tokens} | {"start"} & {self.columns.start}
 
     def _annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         encoded = encode(batch, self.columns, self.tokenizer, self.vocabulary)
@@ -92,7 +113,7 @@ class Annotator:
         errors, count = encoded.errors, batch.num_rows
         added = {
             "input_ids": lists_of(encoded.rows.tokens, encoded.rows.offsets),
-            "start": pa.array(_starts(encoded, walked.states)),
+            "start": pa.array(_starts(encoded)),
             "states": lists_of(walked.states, encoded.rows.offsets),
             "verdict": pa.array(VERDICTS).take(pa.array(walked.verdict)),
             "error_token": pa.array(walked.error_token),
@@ -100,8 +121,10 @@ class Annotator:
         }
         if self.columns.schema is not None:
             added["constraint"] = pa.array(walked.constraint, pa.string())
-        kept = [name for name in batch.schema.names if name not in added]
-        return pa.RecordBatch.from_arrays([*map(batch.column, kept), *added.values()], [*kept, *added])
+        kept = [field for field in batch.schema if field.name not in added]
+        fields = [*kept, *(pa.field(name, array.type) for name, array in added.items())]
+        arrays = [*(batch.column(field.name) for field in kept), *added.values()]
+        return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, batch.schema.metadata))
 
     def _walk(self, batch: pa.RecordBatch, encoded: Encoded) -> _Walked:
         """The states of all rows without an error, and what these say."""
@@ -135,10 +158,13 @@ class Annotator:
                 )
 
     def _refuse_tokens(self, encoded: Encoded) -> None:
-        """Add rows with ids outside the vocabulary to the errors."""
+        """Add rows with ids outside the vocabulary to the errors; ids before a row's start may be anything."""
         tokens, offsets, size = encoded.rows.tokens, encoded.rows.offsets, self.vocabulary.size
+        begins = offsets[:-1] + _starts(encoded)
         for position in np.flatnonzero((tokens < 0) | (tokens >= size)).tolist():
             row = int(np.searchsorted(offsets, position, "right")) - 1
+            if position < begins[row]:
+                continue
             encoded.errors.setdefault(
                 row,
                 f"token id {tokens[position]} at position {position - offsets[row]} lies outside 0 … {size - 1}, the"
@@ -152,14 +178,18 @@ class Annotator:
         if isinstance(self.constraints, Constraint):
             return [(self.constraints, np.flatnonzero(sound))]
         assert self.columns.schema is not None  # as __init__ made sure
-        schemas = column(batch, self.columns.schema).to_pylist()
-        rows_of: dict[Any, list[int]] = {}
+        schemas = _schema_texts(column(batch, self.columns.schema), self.columns.schema)
+        rows_of: dict[str, list[int]] = {}
         for row in np.flatnonzero(sound).tolist():
-            rows_of.setdefault(schemas[row], []).append(row)
+            schema = schemas[row]
+            if schema is None:
+                errors[row] = f"null in column {self.columns.schema!r}"
+            else:
+                rows_of.setdefault(schema, []).append(row)
         groups = []
         for schema, rows in rows_of.items():
             try:
-                groups.append((self.constraints.of(_schema_text(schema)), np.array(rows)))
+                groups.append((self.constraints.of(schema), np.array(rows)))
             except FastmaskError as error:
                 errors.update(dict.fromkeys(rows, f"its schema: {error}"))
         return groups
@@ -174,18 +204,20 @@ class _Walked(NamedTuple):
     constraint: npt.NDArray[np.object_]  # [B] fingerprints, where each record has a schema and it compiled
 
 
-def _schema_text(schema: Any) -> str:
-    if not isinstance(schema, str):
-        raise InputTypeError(f"a record's schema must be JSON text or a name, got {type(schema).__name__}")
-    return schema
+def _schema_texts(values: pa.Array, name: str) -> list[str | None]:
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        raise InputTypeError(f"column {name!r} must hold schemas as JSON text, or their names, got {values.type}")
+    texts: list[str | None] = values.to_pylist()
+    return texts
 
 
-def _starts(encoded: Encoded, states: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+def _starts(encoded: Encoded) -> npt.NDArray[np.int64]:
     """The index of each row's first constrained token; a row without a trigger has its length."""
     if not isinstance(encoded.start, After):
         return encoded.start
-    # FREE is all that comes before the trigger, whose own state is the initial one already.
-    bounds = encoded.rows.offsets
-    free = np.concatenate([[0], np.cumsum(states == _core.FREE)])
-    starts: npt.NDArray[np.int64] = np.minimum(free[bounds[1:]] - free[bounds[:-1]] + 1, encoded.rows.lengths)
+    bounds, tokens = encoded.rows.offsets, encoded.rows.tokens
+    triggers = np.append(np.flatnonzero(tokens == encoded.start.token_id), len(tokens))
+    begins = triggers[np.searchsorted(triggers, bounds[:-1])] + 1
+    starts: npt.NDArray[np.int64] = np.minimum(begins, bounds[1:]) - bounds[:-1]
     return starts

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from fastmask.canonical import spelled_otherwise, without_space
 from fastmask.corpus.lists import TokenLists, token_lists
-from fastmask.errors import InputError
-from fastmask.rows import After
+from fastmask.errors import InputError, InputTypeError
+from fastmask.rows import After, integer
 from fastmask.vocabulary import Vocabulary
 
 __all__ = ["Columns", "Encoded", "encode"]
@@ -37,7 +37,8 @@ class Columns:
         schema: a column of JSON schemas or of their names, where each record has one of its own.
 
     Raises:
-        InputError: none or several of ``tokens``, ``text`` and ``answer``.
+        InputError: none or several of ``tokens``, ``text`` and ``answer``, or what does not go with the one given.
+        InputTypeError: a ``start`` that is none of the three.
     """
 
     tokens: str | None = None
@@ -53,8 +54,12 @@ class Columns:
         given = [name for name in ("tokens", "text", "answer") if getattr(self, name) is not None]
         if len(given) != 1:
             raise InputError(f"say which column holds tokens, text or answer: exactly one of them, got {given}")
-        if self.prompt is not None and self.answer is None:
-            raise InputError("a prompt column goes with an answer column; a whole text goes into text")
+        if self.answer is None and (self.prompt is not None or self.between or self.end):
+            raise InputError("prompt, between and end go with an answer column; a whole text goes into text")
+        if not isinstance(self.start, (str, After)):
+            integer(self.start, "start")
+        if self.answer is not None and self.start != 0:
+            raise InputError("the constraint begins with the answer: a start goes with tokens or text")
 
     @property
     def needs_tokenizer(self) -> bool:
@@ -79,11 +84,13 @@ def encode(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, vocabulary: 
     """
     if columns.tokens is not None:
         rows = token_lists(column(batch, columns.tokens), columns.tokens)
-        errors = {int(row): f"null in column {columns.tokens!r}" for row in np.flatnonzero(rows.is_null)}
+        why = f"null in column {columns.tokens!r}, or among the ids of its list"
+        errors = dict.fromkeys(np.flatnonzero(rows.is_null).tolist(), why)
         return Encoded(rows, _start(batch, columns.start, len(rows.is_null), errors), errors)
     if columns.text is not None:
         texts, errors = _texts(batch, columns.text)
-        rows = _flat(tokenizer(texts).input_ids if texts else [])
+        ids = tokenizer(texts).input_ids if texts else []
+        rows = _flat([[] if row in errors else row_ids for row, row_ids in enumerate(ids)])
         return Encoded(rows, _start(batch, columns.start, len(texts), errors), errors)
     return _encode_answers(batch, columns, tokenizer, vocabulary)
 
@@ -107,12 +114,12 @@ def _encode_answers(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, voc
     tails = [without_space(ids, text, vocabulary) for ids, text in spelled]
     for row in spelled_otherwise(tails, answers, vocabulary):
         errors.setdefault(row, f"the tokenizer spells the answer with other bytes than it has: {answers[row][:60]!r}")
+    heads = [[*head, *columns.between] for head in heads]
+    tails = [[*tail, *columns.end] for tail in tails]
     for row in errors:
         heads[row], tails[row] = [], []
-    between, end = list(columns.between), list(columns.end)
-    joined = [[*head, *between, *tail, *end] for head, tail in zip(heads, tails, strict=True)]
-    start = np.array([len(head) + len(between) for head in heads], np.int64)
-    return Encoded(_flat(joined), start, errors)
+    start = np.array([len(head) for head in heads], np.int64)
+    return Encoded(_flat([head + tail for head, tail in zip(heads, tails, strict=True)]), start, errors)
 
 
 def _texts(batch: pa.RecordBatch, name: str) -> tuple[list[str], dict[int, str]]:
@@ -142,10 +149,12 @@ def _start(
 ) -> npt.NDArray[np.int64] | After:
     if isinstance(start, After):
         return start
-    if isinstance(start, int):
+    if not isinstance(start, str):
         return np.full(count, start, np.int64)
     values = column(batch, start)
+    if not pa.types.is_integer(values.type):
+        raise InputTypeError(f"column {start!r} must hold integers, got {values.type}")
     for row in np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False)):
         errors.setdefault(int(row), f"null in column {start!r}")
-    filled: npt.NDArray[np.int64] = values.fill_null(0).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    filled: npt.NDArray[np.int64] = values.fill_null(0).cast(pa.int64(), safe=False).to_numpy(zero_copy_only=False)
     return filled

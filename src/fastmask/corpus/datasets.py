@@ -8,7 +8,7 @@ from fastmask.constraint import Constraint
 from fastmask.corpus.annotator import Annotator
 from fastmask.corpus.columns import Columns
 from fastmask.corpus.constraints import Constraints
-from fastmask.errors import InputTypeError
+from fastmask.errors import InputError, InputTypeError
 
 __all__ = ["annotate"]
 
@@ -37,10 +37,11 @@ def annotate(
         tokenizer: where the data set holds text.
         max_length: tokens that a record may have; longer ones get the verdict ``error``.
         batch_size: records at a time.
-        num_proc: processes (of a ``Dataset``); each has the kernel's threads besides.
+        num_proc: processes, of a ``Dataset`` only; each has the kernel's threads besides.
 
     Raises:
-        InputError, InputTypeError: columns that are missing or of the wrong type.
+        InputError, InputTypeError: columns that are missing or of the wrong type; ``num_proc`` for an
+            ``IterableDataset``, which the workers of a ``DataLoader`` share instead.
     """
     import datasets
 
@@ -50,6 +51,9 @@ def annotate(
         mapped = arrow.map(annotator, batched=True, batch_size=batch_size, num_proc=num_proc)
         return mapped.with_format(dataset.format["type"], **dataset.format["format_kwargs"])  # type: ignore[no-any-return]
     if isinstance(dataset, datasets.IterableDataset):
+        if num_proc is not None:
+            raise InputError("num_proc goes with a Dataset; an IterableDataset has a DataLoader's workers")
         mapped = dataset.with_format("arrow").map(annotator, batched=True, batch_size=batch_size)
-        return mapped.with_format(None)  # type: ignore[no-any-return]
+        formatting = dataset._formatting  # which nothing public tells
+        return mapped.with_format(formatting and formatting.format_type)  # type: ignore[no-any-return]
     raise InputTypeError(f"expected a datasets.Dataset or IterableDataset, got {type(dataset).__name__}")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastmask.errors import InputError, InputTypeError
+from fastmask.errors import InputTypeError
 
 __all__ = ["TokenLists", "lists_of", "token_lists"]
 
@@ -19,7 +19,7 @@ class TokenLists(NamedTuple):
 
     tokens: npt.NDArray[Any]  # int32 or int64 [N]
     offsets: npt.NDArray[np.int64]  # [B + 1], from 0 to N
-    is_null: npt.NDArray[np.bool_]  # [B]: null in place of a list, of length 0 here
+    is_null: npt.NDArray[np.bool_]  # [B]: null in place of a list or among its ids; of length 0 here
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -32,32 +32,42 @@ def token_lists(column: pa.Array, name: str) -> TokenLists:
 
     Raises:
         InputTypeError: not lists of integers.
-        InputError: a null among the ids of a row.
     """
     if pa.types.is_fixed_size_list(column.type):
         column = column.cast(pa.list_(column.type.value_type))
     if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
         raise InputTypeError(f"column {name!r} must hold lists of token ids, got {column.type}")
-    if not pa.types.is_integer(column.type.value_type):
+    if not (pa.types.is_integer(column.type.value_type) or pa.types.is_null(column.type.value_type)):
         raise InputTypeError(f"column {name!r} must hold lists of integers, got {column.type}")
-    is_null = column.is_null().to_numpy(zero_copy_only=False)
+    tokens, offsets = _flat(column)
+    if tokens.null_count:
+        column = _null_where_an_id_is(column, tokens, offsets)
+        tokens, offsets = _flat(column)
+    return TokenLists(_ids(tokens), offsets, column.is_null().to_numpy(zero_copy_only=False))
+
+
+def _flat(column: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """All rows' ids, and the offsets between which each row's stand; a null has none."""
     if column.null_count:  # what lies between the offsets of a null is nobody's
         tokens = column.flatten()
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-    else:
-        bounds = column.offsets.to_numpy().astype(np.int64)
-        offsets = bounds - bounds[0]
-        tokens = column.values.slice(bounds[0], offsets[-1])
-    if tokens.null_count:
-        row = int(np.searchsorted(offsets, tokens.is_null().to_numpy(zero_copy_only=False).argmax(), "right")) - 1
-        raise InputError(f"column {name!r} has a null among the token ids of row {row}")
-    return TokenLists(_ids(tokens), offsets, is_null)
+        return tokens, np.concatenate([[0], np.cumsum(lengths)])
+    bounds = column.offsets.to_numpy().astype(np.int64)
+    offsets = bounds - bounds[0]
+    return column.values.slice(bounds[0], offsets[-1]), offsets
+
+
+def _null_where_an_id_is(column: pa.Array, tokens: pa.Array, offsets: npt.NDArray[np.int64]) -> pa.Array:
+    holes = np.flatnonzero(tokens.is_null().to_numpy(zero_copy_only=False))
+    sound = np.ones(len(column), np.bool_)
+    sound[np.searchsorted(offsets, holes, "right") - 1] = False
+    return pc.if_else(pa.array(sound), column, pa.scalar(None, column.type))
 
 
 def _ids(tokens: pa.Array) -> npt.NDArray[Any]:
     kept = pa.types.is_int32(tokens.type) or pa.types.is_int64(tokens.type)
-    ids: npt.NDArray[Any] = (tokens if kept else tokens.cast(pa.int64())).to_numpy(zero_copy_only=True)
+    # Unsafe for uint64 alone: beyond 63 bits are negative numbers that once lost their sign, and become them again.
+    ids: npt.NDArray[Any] = (tokens if kept else tokens.cast(pa.int64(), safe=False)).to_numpy(zero_copy_only=True)
     return ids
 
 

@@ -34,6 +34,8 @@ def _parse(text: bytes | str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise SchemaError(f"the schema's text is not JSON: {error}") from error
+    except RecursionError:
+        raise SchemaError("the schema's text is nested too deeply to be read; flatten it") from None
 
 
 def _pydantic_schema(annotation: Any) -> Any:
