@@ -205,7 +205,7 @@ def test_a_record_without_any_column_is_told(tmp_path):
 
 def test_an_error_column_is_not_overwritten(tmp_path):
     path = written(tmp_path / "a.jsonl", '{"error": "mine"}')
-    with pytest.raises(fm.CorpusError, match="'error'.*rename"):
+    with pytest.raises(fm.CorpusError, match=r"'error'.*rename"):
         read_records(path, on_error="keep")
     assert rows(path, on_error="skip") == [{"error": "mine"}]
 
@@ -254,7 +254,7 @@ def test_long_csv_fields_are_read(tmp_path):
 
 
 def test_csv_columns_of_one_name_are_refused(tmp_path):
-    with pytest.raises(fm.CorpusError, match="a.csv: two columns have one name"):
+    with pytest.raises(fm.CorpusError, match=r"a\.csv: two columns have one name"):
         read_records(written(tmp_path / "a.csv", "a,a\n1,2\n"))
 
 

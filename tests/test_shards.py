@@ -231,7 +231,7 @@ def test_a_foreign_shard_is_refused(tmp_path):
 
 def test_shards_are_not_written_among_their_sources(tmp_path):
     source = corpus(tmp_path / "in")
-    with pytest.raises(fm.CorpusError, match="0.jsonl is a part of the corpus.*write elsewhere"):
+    with pytest.raises(fm.CorpusError, match=r"0\.jsonl is a part of the corpus.*write elsewhere"):
         write_shards(read_records(source), lengths, source)
 
 

@@ -479,6 +479,11 @@ class Constraint:
     def _forced_bytes(self) -> ForcedBytes | None:
         return ForcedBytes(self._automaton) if isinstance(self._automaton, _core.Automaton) else None
 
+    @property
+    def knows_bytes(self) -> bool:
+        """Is there an automaton of bytes behind it? Not with :meth:`from_index`, which knows tokens alone."""
+        return isinstance(self._automaton, _core.Automaton)
+
     @cached_property
     def characters(self) -> Characters:
         """The automaton read by whole characters, for fastmask's own modules.

@@ -35,6 +35,8 @@ class Columns:
         start: with ``tokens`` or ``text``: where the constraint begins: an index, ``fm.after(token_id)``, or the
             name of a column of indices.
         schema: a column of JSON schemas or of their names, where each record has one of its own.
+        error: a column of text that says why a record could not be read, null where it could, as
+            ``read_records(on_error="keep")`` adds it.
 
     Raises:
         InputError: none or several of ``tokens``, ``text`` and ``answer``, or what does not go with the one given.
@@ -49,6 +51,7 @@ class Columns:
     end: tuple[int, ...] = ()
     start: int | str | After = 0
     schema: str | None = None
+    error: str | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in ("tokens", "text", "answer") if getattr(self, name) is not None]

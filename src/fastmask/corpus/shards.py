@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby
 
 import pyarrow as pa
 from tqdm import tqdm
 
-from fastmask.corpus.records import START, RecordReader, Records
+from fastmask.corpus.problems import settle
+from fastmask.corpus.records import START, Problem, RecordReader, Records
 from fastmask.corpus.shard_folder import Shard, ShardFolder
 from fastmask.corpus.summary import Summary
 from fastmask.errors import CorpusError, InputError
@@ -18,6 +20,7 @@ from fastmask.errors import CorpusError, InputError
 __all__ = ["write_shards"]
 
 Transform = Callable[[pa.Table], pa.Table]
+Settle = Callable[[pa.Table, Records], tuple[pa.Table, list[Problem]]]  # see problems.settle
 
 
 def write_shards(
@@ -28,6 +31,7 @@ def write_shards(
     shard_rows: int = 100_000,
     fingerprint: str = "",
     resume: bool = True,
+    error: str | None = None,
     progress: bool | None = None,
 ) -> Summary:
     """Writes ``transform`` of every batch to ``out/part-00000.parquet``, ``part-00001.parquet``, …
@@ -44,6 +48,8 @@ def write_shards(
         shard_rows: records of a shard.
         fingerprint: of whatever ``transform`` depends on; a run with another one does not go on here.
         resume: ``False``: refuse a folder that holds shards already.
+        error: a column of what ``transform`` gives that tells what was wrong with a record, null where nothing was.
+            Such records are broken, and treated as ``records`` treats those that cannot be read.
         progress: a bar with rates and what is left, in bytes of the corpus; ``None``: if stderr is a terminal.
 
     Returns:
@@ -65,7 +71,11 @@ def write_shards(
     with _Progress(records.size, position, progress) as bar:
         for number, batches in _by_shard(records.batches(start, shard_rows), shard_rows, len(done)):
             shard = Shard(start, start, position)
-            folder.write(number, _transformed(batches, transform, shard, bar), shard)
+            folder.write(
+                number,
+                _transformed(batches, transform, partial(settle, on_error=records.on_error, error=error), shard, bar),
+                shard,
+            )
             total.add(shard.summary)
             start, position = shard.end, shard.position
     return total
@@ -82,7 +92,9 @@ def _by_shard(batches: Iterator[Records], shard_rows: int, first: int) -> Iterat
     return groupby(batches, number)
 
 
-def _transformed(batches: Iterator[Records], transform: Transform, shard: Shard, bar: _Progress) -> Iterator[pa.Table]:
+def _transformed(
+    batches: Iterator[Records], transform: Transform, settled: Settle, shard: Shard, bar: _Progress
+) -> Iterator[pa.Table]:
     """What is to be written of each batch; ``shard`` learns what became of it."""
     for batch in batches:
         try:
@@ -94,10 +106,11 @@ def _transformed(batches: Iterator[Records], transform: Transform, shard: Shard,
                 f"{_between(batch)}: the transformation made {table.num_rows:,} rows of {batch.table.num_rows:,}: "
                 "it must give one for each"
             )
+        table, problems = settled(table, batch)
         yield table  # and once it is written:
-        shard.summary.count(batch, table)
+        shard.summary.count(batch, table, problems)
         shard.end, shard.position = batch.end, batch.position
-        bar.advance(batch, table)
+        bar.advance(batch, table, problems)
 
 
 def _between(batch: Records) -> str:
@@ -122,8 +135,8 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def advance(self, batch: Records, written: pa.Table) -> None:
-        self._seen.count(batch, written)
+    def advance(self, batch: Records, written: pa.Table, problems: list[Problem]) -> None:
+        self._seen.count(batch, written, problems)
         seconds = max(time.monotonic() - self._began, 1e-9)
         rates = {"records": self._seen.read / seconds, "tokens": self._seen.tokens / seconds}
         self._bar.set_postfix_str(", ".join(f"{rate:,.0f} {of}/s" for of, rate in rates.items()), refresh=False)

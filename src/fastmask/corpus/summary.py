@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -35,13 +35,13 @@ class Summary:
     problems: list[Problem] = field(default_factory=list)
     """What is wrong with the first 100 broken records; ``broken`` counts all."""
 
-    def count(self, records: Records, written: pa.Table) -> None:
-        """Adds a batch, and what was written of it."""
+    def count(self, records: Records, written: pa.Table, problems: Sequence[Problem]) -> None:
+        """Adds a batch, what was written of it, and what was wrong with its records."""
         self.read += records.read
         self.written += written.num_rows
         self.skipped += records.read - written.num_rows
         self.tokens += _tokens(written)
-        self._add_problems(len(records.problems), records.problems)
+        self._add_problems(len(problems), problems)
 
     def add(self, other: Summary) -> None:
         """Adds what became of other records, such as those of a shard."""
