@@ -13,6 +13,7 @@ from tests.cases import SCHEMAS
 
 BUILT_IN = {
     fm.GenerationError: RuntimeError,
+    fm.MissingProgramError: RuntimeError,
     fm.VocabularyError: ValueError,
     fm.RegexError: ValueError,
     fm.CompileLimitError: RuntimeError,

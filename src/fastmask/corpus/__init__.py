@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastmask.corpus.datasets import annotate
     from fastmask.corpus.mask_file import write_masks
     from fastmask.corpus.records import Place, Problem, RecordReader, Records, read_records
+    from fastmask.corpus.report import write_report
     from fastmask.corpus.shards import write_shards
     from fastmask.corpus.summary import Summary
 
@@ -35,6 +36,7 @@ _ROOM_OF = {
     "annotate": "datasets",
     "read_records": "records",
     "write_masks": "mask_file",
+    "write_report": "report",
     "write_shards": "shards",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "mask_texts",
     "read_records",
     "write_masks",
+    "write_report",
     "write_shards",
 ]
 
