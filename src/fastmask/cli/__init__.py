@@ -8,12 +8,13 @@ from rich.markup import escape
 
 from fastmask.cli.corpus import annotate, check
 from fastmask.cli.inspect import inspect
+from fastmask.cli.report import report
 from fastmask.errors import FastmaskError
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(add_completion=True, no_args_is_help=True, help="Which tokens keep the text within a schema.")
-for command in (inspect, check, annotate):
+for command in (inspect, check, annotate, report):
     app.command()(command)
 
 

@@ -4,50 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any
 
-import pyarrow as pa
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import fastmask
-from fastmask.cli.loading import load_schema, load_tokenizer
+from fastmask.cli.loading import load_tokenizer
+from fastmask.cli.options import (
+    After,
+    Answer,
+    AsJson,
+    Broken,
+    Corpus,
+    Format,
+    MaxLength,
+    Prompt,
+    Schema,
+    SchemaColumn,
+    Size,
+    Start,
+    Strict,
+    Text,
+    Tokenizer,
+    Tokens,
+    columns_asked,
+    constraints_asked,
+    read_asked,
+)
 from fastmask.constraint import Constraint
-from fastmask.corpus.annotator import ADDED, Annotator
+from fastmask.corpus.annotator import Annotator
 from fastmask.corpus.check import CorpusCheck, check_corpus
-from fastmask.corpus.columns import Columns
 from fastmask.corpus.constraints import Constraints
 from fastmask.corpus.mask_file import write_masks
-from fastmask.corpus.records import OnError, RecordReader, read_records
 from fastmask.corpus.shards import write_shards
 from fastmask.corpus.summary import Summary
-from fastmask.errors import InputError
-from fastmask.rows import after
 from fastmask.vocabulary import Vocabulary
 
 __all__ = ["annotate", "check"]
-
-Corpus = Annotated[list[str], typer.Argument(help="files, folders, globs or fsspec URLs")]
-Schema = Annotated[str, typer.Option(help="a JSON-schema file, its text, or module:Name of a pydantic model")]
-SchemaColumn = Annotated[str, typer.Option(help="instead: the column with each record's own schema, as JSON")]
-Tokenizer = Annotated[str, typer.Option(help="a Hugging Face tokenizer, by name or folder")]
-Size = Annotated[int, typer.Option(help="width of the model's logits; 0: that of the tokenizer")]
-Tokens = Annotated[str, typer.Option(help="the column of token ids")]
-Text = Annotated[str, typer.Option(help="the column of whole texts, prompt and answer in one")]
-Answer = Annotated[str, typer.Option(help="the column of answers, tokenised by themselves")]
-Prompt = Annotated[str, typer.Option(help="the column of prompts, with --answer")]
-Start = Annotated[str, typer.Option(help="first constrained token, with --tokens or --text: index or column")]
-After = Annotated[str, typer.Option("--after", help="or: behind the first of these tokens, such as <|endoftext|>")]
-Format = Annotated[str, typer.Option("--format", help="jsonl, csv, text, conllu, parquet, arrow or dataset")]
-Broken = Annotated[str, typer.Option("--on-error", help="what becomes of broken records: raise, skip or keep")]
-MaxLength = Annotated[int, typer.Option(help="tokens that a record may have; 0: any number")]
-Strict = Annotated[bool, typer.Option(help="refuse a schema of which a part would not be enforced")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON object instead of a table")]
-
-_GUESSED = {"tokens": "input_ids", "answer": "answer", "text": "text"}  # columns that need not be named
 
 
 def check(
@@ -77,9 +73,9 @@ def check(
     Example: fastmask check answers.jsonl --schema person.schema.json --tokenizer gpt2 --answer reply
     """
     loaded = load_tokenizer(tokenizer)
-    records = _records(corpus, file_format, on_error, schema_column)
-    columns = _columns(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
-    constraints = _constraints(schema, schema_column, Vocabulary.from_tokenizer(loaded, size or None), strict)
+    records = read_asked(corpus, file_format, on_error, schema_column)
+    columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
+    constraints = constraints_asked(schema, schema_column, Vocabulary.from_tokenizer(loaded, size or None), strict)
     annotator = Annotator(constraints, columns, loaded, max_length or None)
     found = check_corpus(records, annotator, limit=limit, tokenizer=loaded if canonical else None)
     typer.echo(json.dumps(found.to_json(), ensure_ascii=False)) if as_json else _print_check(found, canonical)
@@ -113,14 +109,14 @@ def annotate(
     Example: fastmask annotate answers.jsonl --schema person.schema.json --tokenizer gpt2 --out annotated
     """
     loaded = load_tokenizer(tokenizer)
-    records = _records(corpus, file_format, on_error, schema_column)
-    columns = _columns(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
+    records = read_asked(corpus, file_format, on_error, schema_column)
+    columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
     vocabulary = Vocabulary.from_tokenizer(loaded, size or None)
 
     def keep_masks(con: Constraint) -> None:
         write_masks(con, f"{out}/masks/{con.fingerprint}.safetensors", auto_mkdir=True)
 
-    constraints = _constraints(schema, schema_column, vocabulary, strict, keep_masks)
+    constraints = constraints_asked(schema, schema_column, vocabulary, strict, keep_masks)
     annotator = Annotator(constraints, columns, loaded, max_length or None)
     if isinstance(constraints, Constraint):
         write_masks(constraints, f"{out}/masks.safetensors", auto_mkdir=True)
@@ -129,67 +125,6 @@ def annotate(
         records, annotator, out, shard_rows=shard_rows, fingerprint=settings, error="error", progress=None
     )
     typer.echo(json.dumps(summary.to_json(), ensure_ascii=False)) if as_json else _print_summary(summary)
-
-
-# ---- what was asked for ---------------------------------------------------------------------------------
-
-
-def _records(corpus: list[str], file_format: str, on_error: str, schema_column: str) -> RecordReader:
-    if on_error not in get_args(OnError):
-        raise InputError(f"--on-error must be one of {', '.join(get_args(OnError))}, got {on_error!r}")
-    # A schema's own shape varies from record to record, so it is read as the JSON text that it is.
-    types = {schema_column: pa.string()} if schema_column else None
-    return read_records(corpus, format=file_format or None, on_error=cast("OnError", on_error), columns=types)
-
-
-def _columns(
-    records: RecordReader, tokenizer: Any, tokens: str, text: str, answer: str, prompt: str, start: str,
-    after_token: str, schema_column: str,
-) -> Columns:  # fmt: skip
-    given: dict[str, Any] = {
-        name: column for name, column in (("tokens", tokens), ("text", text), ("answer", answer)) if column
-    }
-    names = records.schema.names
-    annotated = set(ADDED) <= set(names)  # what annotate wrote, to be judged anew
-    if not given:
-        guess = next((kind for kind, name in _GUESSED.items() if name in names), None)
-        if guess is None:
-            raise InputError(f"say --tokens, --text or --answer: which column of {', '.join(names)} is to be judged?")
-        given = {guess: _GUESSED[guess]}
-    if annotated and not start and not after_token:
-        start = "start"
-    return Columns(
-        **given,
-        prompt=prompt or None,
-        start=after(_token_id(after_token, tokenizer)) if after_token else _index_or_name(start),
-        schema=schema_column or None,
-        error="error" if records.on_error == "keep" or annotated else None,
-    )
-
-
-def _index_or_name(start: str) -> int | str:
-    return start if start and not start.isdecimal() else int(start or 0)
-
-
-def _token_id(token: str, tokenizer: Any) -> int:
-    found = tokenizer.get_vocab().get(token)
-    if found is None:
-        raise InputError(f"--after: the tokenizer has no token {token!r}")
-    return int(found)
-
-
-def _constraints(
-    schema: str,
-    schema_column: str,
-    vocabulary: Vocabulary,
-    strict: bool,
-    compiled: Callable[[Constraint], None] | None = None,
-) -> Constraint | Constraints:
-    if bool(schema) == bool(schema_column):
-        raise InputError("say --schema for all records or --schema-column for one in each: exactly one of them")
-    if schema_column:
-        return Constraints(vocabulary, compiled=compiled, strict=strict)
-    return Constraint.from_schema(load_schema(schema), vocabulary, strict=strict)
 
 
 def _fingerprint(version: str, constraints: Constraint | Constraints, *settings: Any) -> str:
