@@ -33,6 +33,8 @@ def token_lists(column: pa.Array, name: str) -> TokenLists:
     Raises:
         InputTypeError: not lists of integers.
     """
+    if isinstance(column, pa.ExtensionArray):
+        column = _behind_extension(column)
     if pa.types.is_fixed_size_list(column.type):
         column = column.cast(pa.list_(column.type.value_type))
     if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
@@ -44,6 +46,14 @@ def token_lists(column: pa.Array, name: str) -> TokenLists:
         column = _null_where_an_id_is(column, tokens, offsets)
         tokens, offsets = _flat(column)
     return TokenLists(_ids(tokens), offsets, column.is_null().to_numpy(zero_copy_only=False))
+
+
+def _behind_extension(column: pa.ExtensionArray) -> pa.Array:
+    """The lists behind a column of tensors of one dimension, which is how Ray Data keeps numpy's arrays."""
+    kind, storage = column.type, column.storage
+    if getattr(kind, "ndim", None) == 1:  # of any lengths: a struct of the data and its shape
+        return storage.field("data")
+    return storage if len(getattr(kind, "shape", ())) == 1 else column
 
 
 def _flat(column: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64]]:
