@@ -316,6 +316,15 @@ Array<int32_t> row_numbers(Engine& engine) {
   return to_array(numbers);
 }
 
+py::bytes spell(const VocabularyWithTrie& shared, const Array<int32_t>& tokens) {
+  std::string text;
+  {
+    const py::gil_scoped_release unlock;
+    text = shared.vocabulary.spell(tokens.data(), tokens.size());
+  }
+  return py::bytes(text);
+}
+
 void define_sources(py::module_& m) {
   py::class_<VocabularyWithTrie, std::shared_ptr<VocabularyWithTrie>>(m, "Vocabulary")
       .def(py::init([](const py::bytes& bytes, const Array<int64_t>& offsets, const Array<uint8_t>& is_text, int64_t size,
@@ -327,6 +336,7 @@ void define_sources(py::module_& m) {
            }),
            py::arg("bytes"), py::arg("offsets").noconvert(), py::arg("is_text").noconvert(), py::arg("size"),
            py::arg("eos_ids"))
+      .def("spell", &spell, py::arg("tokens").noconvert())
       .def_property_readonly("nbytes", [](const VocabularyWithTrie& v) { return v.vocabulary.nbytes() + v.trie.nbytes(); });
 
   py::class_<Automaton, std::shared_ptr<Automaton>>(m, "Automaton")

@@ -112,12 +112,15 @@ def _encode_answers(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, voc
     if columns.prompt is not None:
         prompts, missing = _texts(batch, columns.prompt)
         errors |= missing
-    heads = _tokenise(prompts, tokenizer) if columns.prompt is not None else [[] for _ in answers]
+    heads = _tokenise(prompts, tokenizer) if columns.prompt is not None else []
     spelled = zip(_tokenise(answers, tokenizer), answers, strict=True)
     tails = [without_space(ids, text, vocabulary) for ids, text in spelled]
-    for row in spelled_otherwise(tails, answers, vocabulary):
+    flat = _flat(tails)
+    for row in spelled_otherwise(flat.tokens, flat.offsets, answers, vocabulary):
         errors.setdefault(row, f"the tokenizer spells the answer with other bytes than it has: {answers[row][:60]!r}")
-    heads = [[*head, *columns.between] for head in heads]
+    if not (heads or columns.between or columns.end or errors):
+        return Encoded(flat, np.zeros(len(answers), np.int64), errors)
+    heads = [[*head, *columns.between] for head in heads or [[]] * len(answers)]
     tails = [[*tail, *columns.end] for tail in tails]
     for row in errors:
         heads[row], tails[row] = [], []
