@@ -24,9 +24,7 @@ fsspec = pytest.importorskip("fsspec")
 datasets = pytest.importorskip("datasets")
 pytest.importorskip("conllu")
 
-from fastmask.corpus import read_records, write_shards  # noqa: E402
-
-ROOT = Path(__file__).parents[1]
+from fastmask.corpus import Summary, read_records, write_shards  # noqa: E402
 
 
 def lengths(table: Any) -> Any:
@@ -78,24 +76,10 @@ def test_every_record_is_in_its_shard(tmp_path):
     assert [len(table) for table in tables(tmp_path / "out").values()] == [50, 50, 20]
     assert shards(tmp_path / "out") == [f"part-0000{i}.parquet" for i in range(3)]
     assert numbers(tmp_path / "out") == list(range(120))
-    expected = sum(n % 7 for n in range(120))
-    assert (summary.read, summary.written, summary.skipped, summary.tokens, summary.shards) == (
-        120,
-        120,
-        0,
-        expected,
-        3,
-    )
+    assert summary == Summary(read=120, written=120, tokens=sum(n % 7 for n in range(120)), shards=3)
     assert pq.read_metadata(tmp_path / "out" / "part-00000.parquet").row_group(0).column(0).compression == "ZSTD"
-    assert rows_of(tmp_path / "out") == rows_of(
-        datasets.load_dataset("parquet", data_dir=str(tmp_path / "out"))["train"]
-    )
-
-
-def rows_of(source: Any) -> list[dict[str, Any]]:
-    if isinstance(source, Path):
-        return [row for batch in read_records(source) for row in batch.table.to_pylist()]
-    return source.to_list()
+    again = [row for batch in read_records(tmp_path / "out") for row in batch.table.to_pylist()]
+    assert again == datasets.Dataset.from_parquet(f"{tmp_path}/out/*.parquet").to_list()
 
 
 @given(
@@ -231,7 +215,7 @@ def test_a_foreign_shard_is_refused(tmp_path):
 
 def test_shards_are_not_written_among_their_sources(tmp_path):
     source = corpus(tmp_path / "in")
-    with pytest.raises(fm.CorpusError, match=r"0\.jsonl is a part of the corpus.*write elsewhere"):
+    with pytest.raises(fm.CorpusError, match=r"0.jsonl is a part of the corpus.*write elsewhere"):
         write_shards(read_records(source), lengths, source)
 
 
@@ -241,6 +225,7 @@ def test_shards_are_not_written_among_their_sources(tmp_path):
 @pytest.mark.parametrize(
     ("transform", "message"),
     [
+        (Counted(fail_at=100), r"2.jsonl:1 \(record 0\) to .*: cannot be transformed: out of luck"),
         (lambda table: table.slice(1), r"0.jsonl:1 \(record 0\) to .*: the transformation made 39 rows of 40"),
         (lambda table: {}["missing"], "cannot be transformed: 'missing'"),
         (
@@ -250,7 +235,8 @@ def test_shards_are_not_written_among_their_sources(tmp_path):
         (lambda table: table.append_column("empty", pa.array([{}] * len(table))), "cannot be written.*struct"),
     ],
 )
-def test_a_transformation_that_fails_leaves_no_shard(tmp_path, transform, message):
+def test_a_transformation_that_fails_leaves_no_shard(tmp_path, monkeypatch, transform, message):
+    monkeypatch.setattr("fastmask.corpus.shard_folder.ROW_GROUP_BYTES", 1)  # some of it is in the file by then
     with pytest.raises(fm.CorpusError, match=message):
         write_shards(read_records(corpus(tmp_path / "in")), transform, tmp_path / "out", shard_rows=1_000)
     assert os.listdir(tmp_path / "out") == []
@@ -282,6 +268,23 @@ def test_an_output_that_is_a_file(tmp_path):
         write_shards(read_records(corpus(tmp_path / "in")), lengths, tmp_path / "out")
 
 
+def test_a_shard_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done: list[str] = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *given, name=name, real=real: (done.append(name), real(*given)))
+    write_shards(read_records(corpus(tmp_path / "in")), lengths, tmp_path / "out")
+    assert done == ["fsync", "replace", "fsync"]
+
+    def no_replace(*_: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(os, "replace", no_replace)
+    with pytest.raises(fm.CorpusError, match=r"part-00000.parquet cannot be written: read-only"):
+        write_shards(read_records(tmp_path / "in"), lengths, tmp_path / "other")
+    assert os.listdir(tmp_path / "other") == []
+
+
 def test_object_stores_get_whole_shards_only(tmp_path, monkeypatch):
     memory = fsspec.filesystem("memory")
     reader = read_records(corpus(tmp_path / "in"))
@@ -304,52 +307,53 @@ def test_object_stores_get_whole_shards_only(tmp_path, monkeypatch):
 
 
 RUN = """
-import resource, sys, time
+import os, resource, signal, sys
+import pyarrow as pa
 from fastmask.corpus import read_records, write_shards
-from tests.test_shards import lengths
-source, out, limit, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+source, out, limit, last = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+calls = 0
+def count(frame, event, argument):
+    global calls
+    calls += 1
+    if calls == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+def lengths(table):
+    ids = [list(text.encode()) for text in table["text"].to_pylist()]
+    return table.append_column("input_ids", pa.array(ids, pa.list_(pa.int32())))
+write_shards(read_records(source), lengths, "memory://warm")  # what is imported when first needed
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-def slow(table):
-    time.sleep(pause)
-    return lengths(table)
-print("ready", flush=True)
-print(write_shards(read_records(source, batch_size=20), slow, out, shard_rows=100).written)
+sys.setprofile(count)
+written = write_shards(read_records(source, batch_size=20), lengths, out, shard_rows=100).written
+sys.setprofile(None)
+print(written, calls)
 """
 
 
-def started(source: Path, out: Path, limit: int = 0, pause: float = 0.0) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", RUN, str(source), str(out), str(limit), str(pause)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def run(source: Path, out: Path, limit: int = 0, last: int = 0) -> subprocess.CompletedProcess[str]:
+    """A run of its own; ``limit``: bytes that a file may have; ``last``: the call at which it is killed."""
+    command = [sys.executable, "-c", RUN, str(source), str(out), str(limit), str(last)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def test_killed_at_any_moment_and_started_again(tmp_path):
+    """At any call that Python makes, drawn at random; until what is left needs fewer than drawn."""
     source = corpus(tmp_path / "in", files=3, records=200)
-    write_shards(read_records(source), lengths, tmp_path / "whole", shard_rows=100)
+    written, calls = map(int, run(source, tmp_path / "whole").stdout.split())
+    assert written == 600
     moments = random.Random(7)
-    kills = 0
-    while True:
-        run = started(source, tmp_path / "out", pause=0.02)
-        assert run.stdout is not None
-        run.stdout.readline()
-        try:
-            run.wait(timeout=moments.uniform(0.05, 0.4))
-        except subprocess.TimeoutExpired:
-            run.send_signal(signal.SIGKILL)
-            kills += 1
-        _, complaints = run.communicate()
-        for name, table in tables_whole(tmp_path / "out").items():
-            assert table == pq.read_table(tmp_path / "whole" / name), "a half shard has a shard's name"
-        if run.returncode != -signal.SIGKILL:
+    kills = -1
+    while kills < 50:
+        kills += 1
+        ended = run(source, tmp_path / "out", last=moments.randrange(1, calls))
+        for path in tmp_path.glob("out/part-*.parquet"):
+            assert pq.read_table(path) == pq.read_table(tmp_path / "whole" / path.name), "half a shard with a name"
+        if ended.returncode != -signal.SIGKILL:
             break
-    assert run.returncode == 0, complaints
-    assert kills >= 2
+    assert ended.returncode == 0, ended.stderr
+    assert kills >= 3
     assert tables(tmp_path / "out") == tables(tmp_path / "whole")
-
-
-def tables_whole(out: Path) -> dict[str, Any]:
-    return {path.name: pq.read_table(path) for path in out.glob("part-*.parquet")}
 
 
 def test_no_room_leaves_no_half_shard_and_no_noise(tmp_path):
@@ -357,16 +361,14 @@ def test_no_room_leaves_no_half_shard_and_no_noise(tmp_path):
     with (source / "0.jsonl").open("a") as file:
         text = random.Random(1).randbytes(60_000).hex()
         file.write("\n" + json.dumps({"n": 150, "text": text}))
-    run = started(source, tmp_path / "out", limit=40_000)
-    _, complaints = run.communicate(timeout=120)
-    assert run.returncode == 1
-    assert complaints.splitlines()[-1].startswith("fastmask.errors.CorpusError: ")
-    assert "part-00001.parquet cannot be written" in complaints
-    assert "Shards before it, all complete: 1." in complaints
-    assert "Exception ignored" not in complaints
+    ended = run(source, tmp_path / "out", limit=40_000)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("fastmask.errors.CorpusError: ")
+    assert "part-00001.parquet cannot be written" in ended.stderr
+    assert "Shards before it, all complete: 1." in ended.stderr
+    assert "Exception ignored" not in ended.stderr
     assert os.listdir(tmp_path / "out") == ["part-00000.parquet"]
-    again = started(source, tmp_path / "out")
-    assert again.communicate(timeout=120)[0].split() == ["ready", "151"]
+    assert run(source, tmp_path / "out").stdout.split()[0] == "151"
 
 
 # ---- progress -------------------------------------------------------------------------------------------------------
