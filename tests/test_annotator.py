@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def table_of(corpus, layout):
     whole = pa.table(columns)
     cuts = sorted(random.randint(2, 2 + len(corpus)) for _ in range(random.randint(0, 3)))
     bounds = [2, *cuts, 2 + len(corpus)]
-    return pa.concat_tables([whole[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)])
+    return pa.concat_tables([whole[begin:end] for begin, end in pairwise(bounds)])
 
 
 def that_fit(corpus, id_type):

@@ -34,6 +34,7 @@ from fastmask.cli.options import (
     constraints_asked,
     read_asked,
 )
+from fastmask.cli.ray_engine import annotate_on_ray
 from fastmask.constraint import Constraint
 from fastmask.corpus.annotator import Annotator
 from fastmask.corpus.check import CorpusCheck, check_corpus
@@ -41,6 +42,7 @@ from fastmask.corpus.constraints import Constraints
 from fastmask.corpus.mask_file import write_masks
 from fastmask.corpus.shards import write_shards
 from fastmask.corpus.summary import Summary
+from fastmask.errors import InputError
 from fastmask.vocabulary import Vocabulary
 
 __all__ = ["annotate", "check"]
@@ -100,6 +102,9 @@ def annotate(
     max_length: MaxLength = 0,
     strict: Strict = True,
     shard_rows: Annotated[int, typer.Option(help="records of a shard")] = 100_000,
+    engine: Annotated[
+        str, typer.Option(help="embedded, or ray: a Ray cluster reads, annotates and writes")
+    ] = "embedded",
     as_json: AsJson = False,
 ) -> None:
     """The corpus with token ids, states and verdicts, as Parquet shards, and its masks in one file beside them.
@@ -108,8 +113,10 @@ def annotate(
 
     Example: fastmask annotate answers.jsonl --schema person.schema.json --tokenizer gpt2 --out annotated
     """
+    if engine not in ("embedded", "ray"):
+        raise InputError(f"--engine must be embedded or ray, got {engine!r}")
     loaded = load_tokenizer(tokenizer)
-    records = read_asked(corpus, file_format, on_error, schema_column)
+    records = read_asked(corpus, file_format, on_error if engine == "embedded" else "raise", schema_column)
     columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
     vocabulary = Vocabulary.from_tokenizer(loaded, size or None)
 
@@ -120,6 +127,9 @@ def annotate(
     annotator = Annotator(constraints, columns, loaded, max_length or None)
     if isinstance(constraints, Constraint):
         write_masks(constraints, f"{out}/masks.safetensors", auto_mkdir=True)
+    if engine == "ray":
+        typer.echo(f"{annotate_on_ray(corpus, file_format, annotator, out):,} records written")
+        return
     settings = _fingerprint(fastmask.__version__, constraints, columns, vocabulary, max_length, strict)
     summary = write_shards(
         records, annotator, out, shard_rows=shard_rows, fingerprint=settings, error="error", progress=None
