@@ -31,12 +31,11 @@ ADDED = ["input_ids", "start", "states", "verdict", "error_token", "error"]
 def by_hand(ids, start, con=CON, max_length=None):
     """What the added columns must hold for a record, and in place of an error what its message must say."""
     error = error_of(ids, start, con.vocab_size, max_length)
-    ids = ids or []
+    ids = [] if ids is None or None in ids else ids
     index = start_index(ids, start)
     first = len(ids) if index is None else index
-    if error is not None or None in ids:
-        ids = [] if None in ids else ids
-        return ids, first if ids else start_index([], start) or 0, [fm.FREE] * len(ids), "error", -1, error
+    if error is not None:
+        return ids, first, [fm.FREE] * len(ids), "error", -1, error
     states = con.walk([ids], start=start)[0].tolist()
     last = states[-1] if states else fm.FREE if index is None else con.initial_state
     broken = states.index(fm.DEAD) if fm.DEAD in states else -1

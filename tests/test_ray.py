@@ -19,7 +19,8 @@ with warnings.catch_warnings():
     ray = pytest.importorskip("ray", reason="needs the extra: pip install 'fastmask[ray]'")
     pytest.importorskip("ray.data")
 
-from fastmask.corpus import Annotator, Columns, Constraints, annotate_with_ray  # noqa: E402
+from fastmask.corpus import Annotator, Columns, Constraints  # noqa: E402
+from fastmask.corpus.ray import annotate_with_ray  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")  # raised within Ray about Ray
 

@@ -27,12 +27,12 @@ class ConstraintCollator:
         pad_token_id: what pads ``input_ids``; ``None``: the vocabulary's lowest EOS id. Padding has no label and no
             attention, whatever the id, so it may be EOS.
         start: index of the first constrained token of examples that have neither ``start`` nor ``states``; as for
-            :meth:`Constraint.walk`.
+            :meth:`Constraint.walk`. ``None``: there are no such examples, and one that comes is refused.
         pad_to_multiple_of: widths are rounded up to a multiple of it.
     """
 
     def __init__(
-        self, con: Constraint, pad_token_id: int | None = None, start: Any = 0, pad_to_multiple_of: int = 1
+        self, con: Constraint, pad_token_id: int | None = None, start: Any = None, pad_to_multiple_of: int = 1
     ) -> None:
         if pad_to_multiple_of < 1:
             raise InputError(f"pad_to_multiple_of must be at least 1, got {pad_to_multiple_of}")
@@ -50,7 +50,8 @@ class ConstraintCollator:
         padding is FREE. States that the examples do not carry are computed.
 
         Raises:
-            InputError: no example, one without ``input_ids``, or states that are not as many as its ids.
+            InputError: no example, one without ``input_ids``, one of which nothing tells where its constraint
+                begins, or states that are not as many as its ids.
         """
         rows = [_ids(example, number) for number, example in enumerate(examples)]
         if not rows:
@@ -70,7 +71,13 @@ class ConstraintCollator:
 
     def _states(self, example: Mapping[str, Any], ids: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int32]:
         if example.get("states") is None:
-            walked: npt.NDArray[np.int32] = self.con.walk(ids[None], start=example.get("start", self.start))[0]
+            start = example.get("start", self.start)
+            if start is None:
+                raise InputError(
+                    f"example {number} has neither states nor start: give the collator a start; with Trainer, set"
+                    " remove_unused_columns=False"
+                )
+            walked: npt.NDArray[np.int32] = self.con.walk(ids[None], start=start)[0]
             return walked
         states = np.asarray(example["states"], np.int32)
         if states.shape != ids.shape:
