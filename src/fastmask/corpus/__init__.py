@@ -1,7 +1,8 @@
 """States and masks for texts by the batch and for whole corpora.
 
-:func:`mask_texts` needs a tokenizer alone; everything else needs the extra ``corpus`` (pyarrow),
-:class:`ConstraintCollator` torch, :func:`annotate_with_ray` Ray. They are loaded when first asked for.
+:func:`mask_texts` needs a tokenizer alone; everything else needs the extra ``corpus`` (pyarrow), and
+:class:`ConstraintCollator` torch. They are loaded when first asked for. ``fastmask.corpus.ray`` needs Ray, and is
+imported by its own name.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from fastmask.corpus.constraints import Constraints
     from fastmask.corpus.datasets import annotate
     from fastmask.corpus.mask_file import write_masks
-    from fastmask.corpus.ray import annotate_with_ray
     from fastmask.corpus.records import Place, Problem, RecordReader, Records, read_records
     from fastmask.corpus.report import write_report
     from fastmask.corpus.shards import write_shards
@@ -35,7 +35,6 @@ _ROOM_OF = {
     "Records": "records",
     "Summary": "summary",
     "annotate": "datasets",
-    "annotate_with_ray": "ray",
     "read_records": "records",
     "write_masks": "mask_file",
     "write_report": "report",
@@ -54,7 +53,6 @@ __all__ = [
     "Summary",
     "TextMasks",
     "annotate",
-    "annotate_with_ray",
     "mask_texts",
     "read_records",
     "write_masks",
