@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 import benchmarks.compile
+import benchmarks.corpus
 import benchmarks.generation
 import benchmarks.memory
 import benchmarks.rows
@@ -24,6 +25,7 @@ GROUPS = {
     "rows": benchmarks.rows.run,
     "compile": benchmarks.compile.run,
     "generation": benchmarks.generation.run,
+    "corpus": benchmarks.corpus.run,
     "memory": benchmarks.memory.run,
     "schemas": benchmarks.schemas.run,
 }

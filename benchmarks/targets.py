@@ -42,6 +42,13 @@ TARGETS = {
     "generation.long": Target(
         "a step behind 2,048 tokens, against one behind 16", 1.2, "× its time", more_is_better=False
     ),
+    # corpora
+    "corpus.rate": Target("annotation over Arrow on one thread, tokens given", 15e6, "tokens/s"),
+    "corpus.threads": Target("annotation on 2 threads, against 1", 1.7, "× faster"),
+    "corpus.article": Target("annotation, against a matcher stepped token by token with masks", 1000, "× faster"),
+    "corpus.states": Target("states, against the fastest peer's batched form", 50, "× faster"),
+    "corpus.masks": Target("packed masks, against the fastest peer's batched form", 1, "× faster"),
+    "corpus.text": Target("tokenizer's share of annotating text", 0.95, "of the time"),
     # size
     "memory.constraint": Target("a constraint with all its masks", 2e6, "bytes", more_is_better=False),
     "memory.import": Target("import fastmask in a fresh process", 0.15, "s", more_is_better=False),

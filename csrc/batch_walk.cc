@@ -149,12 +149,12 @@ void gather_bools(MaskTable& table, const State* states, int64_t count, uint8_t*
 
 template <class Element>
 void select_scores(MaskTable& table, const State* states, const int64_t* rows, int64_t count,
-                   const Scores<Element>& scores) {
+                   const Scores<Element>& scores, uint8_t* kept) {
   table.prepare(states, count);
   parallel_for(count, grain_for(kBytesPerChunk, scores.width * sizeof(Element)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = (rows == nullptr ? i : rows[i]) * scores.width;
-      table.row(states[i])->select(scores.in + at, scores.width, scores.forbidden, scores.out + at);
+      kept[i] = table.row(states[i])->select(scores.in + at, scores.width, scores.forbidden, scores.out + at);
     }
   });
 }
@@ -167,8 +167,8 @@ template void walk_trees(const TokenAutomaton&, const TokenTrees<int32_t>&, Stat
 template void walk_trees(const TokenAutomaton&, const TokenTrees<int64_t>&, State*);
 template void advance(const TokenAutomaton&, const State*, const int32_t*, int64_t, State*);
 template void advance(const TokenAutomaton&, const State*, const int64_t*, int64_t, State*);
-template void select_scores(MaskTable&, const State*, const int64_t*, int64_t, const Scores<uint16_t>&);
-template void select_scores(MaskTable&, const State*, const int64_t*, int64_t, const Scores<uint32_t>&);
-template void select_scores(MaskTable&, const State*, const int64_t*, int64_t, const Scores<uint64_t>&);
+template void select_scores(MaskTable&, const State*, const int64_t*, int64_t, const Scores<uint16_t>&, uint8_t*);
+template void select_scores(MaskTable&, const State*, const int64_t*, int64_t, const Scores<uint32_t>&, uint8_t*);
+template void select_scores(MaskTable&, const State*, const int64_t*, int64_t, const Scores<uint64_t>&, uint8_t*);
 
 }  // namespace fastmask

@@ -63,7 +63,7 @@ void gather_bools(MaskTable& table, const State* states, int64_t count, uint8_t*
 
 // Scores of the next token, a row of `width` ≥ vocab_size elements for each state: what is allowed is copied, all
 // else set to `forbidden`. State i is that of row rows[i], or of row i where `rows` is null; rows of no state are
-// left as they are. `out` may be `in`. See MaskRow::select for what an element is.
+// left as they are. `out` may be `in`. See MaskRow::select for what an element is, and for `kept` [count], 0 or 1.
 template <class Element>
 struct Scores {
   const Element* in;
@@ -73,6 +73,6 @@ struct Scores {
 };
 template <class Element>
 void select_scores(MaskTable& table, const State* states, const int64_t* rows, int64_t count,
-                   const Scores<Element>& scores);
+                   const Scores<Element>& scores, uint8_t* kept);
 
 }  // namespace fastmask

@@ -269,9 +269,10 @@ void bool_rows(Engine& engine, const Array<State>& states, Array<bool> out) {
   gather_bools(engine.masks, states.data(), states.size(), rows);
 }
 
-// `scores` and `out` are [R, width] bit patterns of floats; state i is that of row rows[i], or of row i.
+// `scores` and `out` are [R, width] bit patterns of floats; state i is that of row rows[i], or of row i. Returns for
+// each state whether anything was kept.
 template <class Element>
-void select_rows(Engine& engine, const Array<State>& states, const std::optional<Array<int64_t>>& rows,
+Array<bool> select_rows(Engine& engine, const Array<State>& states, const std::optional<Array<int64_t>>& rows,
                  const Array<Element>& scores, Element forbidden, Array<Element> out) {
   if (scores.ndim() != 2 || scores.shape(1) < engine.masks.vocab_size())
     throw Error(ErrorKind::kInput, "scores must have two dimensions [rows, width], width at least the vocabulary's size");
@@ -283,10 +284,12 @@ void select_rows(Engine& engine, const Array<State>& states, const std::optional
       if (rows->data()[i] < 0 || rows->data()[i] >= scores.shape(0))
         throw Error(ErrorKind::kInput, "row " + std::to_string(rows->data()[i]) + " lies outside the scores");
   }
-  Element* selected = out.mutable_data();
+  Array<bool> kept(states.size());
+  const Scores<Element> selected{scores.data(), static_cast<int64_t>(scores.shape(1)), forbidden, out.mutable_data()};
+  auto* flags = reinterpret_cast<uint8_t*>(kept.mutable_data());
   const py::gil_scoped_release unlock;
-  select_scores(engine.masks, states.data(), rows ? rows->data() : nullptr, states.size(),
-                Scores<Element>{scores.data(), static_cast<int64_t>(scores.shape(1)), forbidden, selected});
+  select_scores(engine.masks, states.data(), rows ? rows->data() : nullptr, states.size(), selected, flags);
+  return kept;
 }
 
 py::tuple token_classes(const Engine& engine, int64_t max_bytes) {
@@ -313,6 +316,15 @@ Array<int32_t> row_numbers(Engine& engine) {
   return to_array(numbers);
 }
 
+py::bytes spell(const VocabularyWithTrie& shared, const Array<int32_t>& tokens) {
+  std::string text;
+  {
+    const py::gil_scoped_release unlock;
+    text = shared.vocabulary.spell(tokens.data(), tokens.size());
+  }
+  return py::bytes(text);
+}
+
 void define_sources(py::module_& m) {
   py::class_<VocabularyWithTrie, std::shared_ptr<VocabularyWithTrie>>(m, "Vocabulary")
       .def(py::init([](const py::bytes& bytes, const Array<int64_t>& offsets, const Array<uint8_t>& is_text, int64_t size,
@@ -324,6 +336,7 @@ void define_sources(py::module_& m) {
            }),
            py::arg("bytes"), py::arg("offsets").noconvert(), py::arg("is_text").noconvert(), py::arg("size"),
            py::arg("eos_ids"))
+      .def("spell", &spell, py::arg("tokens").noconvert())
       .def_property_readonly("nbytes", [](const VocabularyWithTrie& v) { return v.vocabulary.nbytes() + v.trie.nbytes(); });
 
   py::class_<Automaton, std::shared_ptr<Automaton>>(m, "Automaton")

@@ -14,6 +14,11 @@ constexpr uint32_t kOnes = 0xffffffff;
 // A sparse word takes twice the room of a packed one and is stored one at a time, so it must save a lot.
 constexpr int64_t kSparseShare = 8;  // sparse where at most 1/8 of the words differ
 
+template <class Element>
+bool any_other(const Element* elements, int64_t count, Element forbidden) {
+  return std::any_of(elements, elements + count, [=](Element element) { return element != forbidden; });
+}
+
 }  // namespace
 
 MaskRow::MaskRow(const uint32_t* words, int64_t vocab_size) : vocab_size_(vocab_size) {
@@ -61,16 +66,16 @@ void MaskRow::write_bools(uint8_t* out) const {
 }
 
 template <class Element>
-void MaskRow::select(const Element* in, int64_t width, Element forbidden, Element* out) const {
+bool MaskRow::select(const Element* in, int64_t width, Element forbidden, Element* out) const {
+  std::fill(out + vocab_size_, out + width, forbidden);
+  if (dense_.empty() && !ones_) return select_from_none(in, forbidden, out);
   if (!dense_.empty()) {
     select_bits(dense_.data(), vocab_size_, in, forbidden, out);
-  } else if (ones_) {
+  } else {
     if (out != in) std::memcpy(out, in, vocab_size_ * sizeof(Element));
     for (const Word& word : sparse_) select_word(word, in, forbidden, out);
-  } else {
-    select_from_none(in, forbidden, out);
   }
-  std::fill(out + vocab_size_, out + width, forbidden);
+  return any_other(out, vocab_size_, forbidden);  // much is allowed, so the first few tell
 }
 
 template <class Element>
@@ -81,19 +86,22 @@ void MaskRow::select_word(const Word& word, const Element* in, Element forbidden
 
 // Runs of forbidden tokens between the few words that allow any: nothing is read of them.
 template <class Element>
-void MaskRow::select_from_none(const Element* in, Element forbidden, Element* out) const {
+bool MaskRow::select_from_none(const Element* in, Element forbidden, Element* out) const {
   int64_t done = 0;
+  bool any = false;
   for (const Word& word : sparse_) {
     const int64_t first = int64_t{word.index} * 32;
     std::fill(out + done, out + first, forbidden);
     select_word(word, in, forbidden, out);
     done = std::min(first + 32, vocab_size_);
+    any = any || any_other(out + first, done - first, forbidden);
   }
   std::fill(out + done, out + vocab_size_, forbidden);
+  return any;
 }
 
-template void MaskRow::select(const uint16_t*, int64_t, uint16_t, uint16_t*) const;
-template void MaskRow::select(const uint32_t*, int64_t, uint32_t, uint32_t*) const;
-template void MaskRow::select(const uint64_t*, int64_t, uint64_t, uint64_t*) const;
+template bool MaskRow::select(const uint16_t*, int64_t, uint16_t, uint16_t*) const;
+template bool MaskRow::select(const uint32_t*, int64_t, uint32_t, uint32_t*) const;
+template bool MaskRow::select(const uint64_t*, int64_t, uint64_t, uint64_t*) const;
 
 }  // namespace fastmask

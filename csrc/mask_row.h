@@ -21,10 +21,11 @@ class MaskRow {
   void write_bools(uint8_t* out) const;
 
   // Writes `width` ≥ vocab_size elements: in[token] where a token is allowed, `forbidden` elsewhere and beyond the
-  // vocabulary. An element is the bit pattern of a floating-point number; `out` may be `in`.
+  // vocabulary. An element is the bit pattern of a floating-point number; `out` may be `in`. Returns whether anything
+  // but `forbidden` was written: false where all that is allowed was forbidden in `in` already.
   // Defined for uint16_t, uint32_t, uint64_t.
   template <class Element>
-  void select(const Element* in, int64_t width, Element forbidden, Element* out) const;
+  bool select(const Element* in, int64_t width, Element forbidden, Element* out) const;
 
   // Equal masks are stored equally, so this is equality of masks.
   bool operator==(const MaskRow& other) const;
@@ -40,7 +41,7 @@ class MaskRow {
   template <class Element>
   void select_word(const Word& word, const Element* in, Element forbidden, Element* out) const;
   template <class Element>
-  void select_from_none(const Element* in, Element forbidden, Element* out) const;
+  bool select_from_none(const Element* in, Element forbidden, Element* out) const;
 
   int64_t vocab_size_;
   bool ones_ = false;            // the background of sparse_

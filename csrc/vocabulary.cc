@@ -35,4 +35,16 @@ Vocabulary::Vocabulary(std::string bytes, const std::vector<int64_t>& offsets, c
   }
 }
 
+std::string Vocabulary::spell(const int32_t* tokens, int64_t count) const {
+  std::string text;
+  for (int64_t i = 0; i < count; ++i) {
+    if (tokens[i] < 0 || tokens[i] >= size())
+      throw Error(ErrorKind::kTokenRange, "token id " + std::to_string(tokens[i]) + " at position " + std::to_string(i) +
+                                              " lies outside 0 … " + std::to_string(size() - 1) + ", the vocabulary");
+    const Entry& entry = entries_[tokens[i]];
+    if (entry.is_text()) text.append(bytes_, entry.begin, entry.length);
+  }
+  return text;
+}
+
 }  // namespace fastmask

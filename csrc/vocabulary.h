@@ -32,6 +32,9 @@ class Vocabulary {
   const uint8_t* bytes(const Entry& entry) const {
     return reinterpret_cast<const uint8_t*>(bytes_.data()) + entry.begin;
   }
+  // The bytes of `count` tokens in a row; special and EOS tokens have none. Throws Error{kTokenRange} for an id
+  // outside 0 … size-1.
+  std::string spell(const int32_t* tokens, int64_t count) const;
   size_t num_bytes() const { return bytes_.size(); }  // of all tokens together
   size_t nbytes() const { return bytes_.size() + entries_.size() * sizeof(Entry); }
 

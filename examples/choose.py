@@ -3,7 +3,7 @@
 import typer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from examples.models import ModelName, answers, load, prompts
+from examples.models import ModelName, load, prompts
 from fastmask import Constraint
 from fastmask.hf import ConstraintLogitsProcessor, vocabulary_for
 
@@ -23,7 +23,7 @@ def choose(messages: list[str], model: PreTrainedModel, tokenizer: PreTrainedTok
     inputs = prompts(requests, model, tokenizer)
     processor = ConstraintLogitsProcessor(con, max_new_tokens=MAX_NEW_TOKENS)
     sequences = model.generate(**inputs, logits_processor=[processor], max_new_tokens=MAX_NEW_TOKENS)
-    return answers(sequences, inputs, tokenizer)
+    return processor.answers(sequences)
 
 
 def main(model: ModelName = None) -> None:

@@ -6,7 +6,7 @@ import typer
 from pydantic import BaseModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from examples.models import ModelName, answers, load, prompts
+from examples.models import ModelName, load, prompts
 from fastmask import Constraint
 from fastmask.hf import ConstraintLogitsProcessor, vocabulary_for
 
@@ -30,7 +30,7 @@ def extract(text: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
     request = f"{text}\n\nThe booking as JSON (name, guests, day, wishes):"
     inputs = prompts([request], model, tokenizer)
     sequences = model.generate(**inputs, logits_processor=[processor], max_new_tokens=MAX_NEW_TOKENS)
-    (answer,) = answers(sequences, inputs, tokenizer)
+    (answer,) = processor.answers(sequences)
     return Booking.model_validate_json(answer)
 
 

@@ -53,11 +53,6 @@ def prompts(requests: list[str], model: PreTrainedModel, tokenizer: PreTrainedTo
     ).to(model.device)
 
 
-def answers(sequences: Tensor, inputs: BatchEncoding, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """What stands behind the prompts of ``inputs`` in the ``sequences`` that ``generate`` returned."""
-    return [text_of(generated, tokenizer) for generated in sequences[:, inputs["input_ids"].shape[1] :]]
-
-
 def text_of(generated: Tensor | list[int], tokenizer: PreTrainedTokenizerBase) -> str:
     """The text to the letter, as the constraint saw it: cleaning up would take spaces out of an answer's strings."""
     return tokenizer.decode(generated, skip_special_tokens=True, clean_up_tokenization_spaces=False)

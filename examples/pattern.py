@@ -3,7 +3,7 @@
 import typer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from examples.models import ModelName, answers, load, prompts
+from examples.models import ModelName, load, prompts
 from fastmask import Constraint
 from fastmask.hf import ConstraintLogitsProcessor, vocabulary_for
 
@@ -19,7 +19,7 @@ def date_of(question: str, model: PreTrainedModel, tokenizer: PreTrainedTokenize
     inputs = prompts([f"{question} The date in ISO 8601, YYYY-MM-DD:"], model, tokenizer)
     processor = ConstraintLogitsProcessor(con, max_new_tokens=MAX_NEW_TOKENS)
     sequences = model.generate(**inputs, logits_processor=[processor], max_new_tokens=MAX_NEW_TOKENS)
-    (answer,) = answers(sequences, inputs, tokenizer)
+    (answer,) = processor.answers(sequences)
     return answer
 
 

@@ -4,7 +4,7 @@ import typer
 from pydantic import BaseModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from examples.models import ModelName, answers, load, prompts
+from examples.models import ModelName, load, prompts
 from fastmask import Constraint
 from fastmask.hf import ConstraintLogitsProcessor, vocabulary_for
 
@@ -33,7 +33,7 @@ def ask(requests: list[str], model: PreTrainedModel, tokenizer: PreTrainedTokeni
     processor = ConstraintLogitsProcessor(constraints, max_new_tokens=MAX_NEW_TOKENS)
     inputs = prompts(requests, model, tokenizer)
     sequences = model.generate(**inputs, logits_processor=[processor], max_new_tokens=MAX_NEW_TOKENS)
-    person, city, free = answers(sequences, inputs, tokenizer)
+    person, city, free = processor.answers(sequences)
     return Person.model_validate_json(person), City.model_validate_json(city), free
 
 

@@ -13,6 +13,8 @@ from tests.cases import SCHEMAS
 
 BUILT_IN = {
     fm.GenerationError: RuntimeError,
+    fm.MissingProgramError: RuntimeError,
+    fm.CorpusError: ValueError,
     fm.VocabularyError: ValueError,
     fm.RegexError: ValueError,
     fm.CompileLimitError: RuntimeError,

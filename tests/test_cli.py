@@ -25,6 +25,23 @@ def test_inspect_tells_what_a_schema_compiles_to(tmp_path):
     assert facts[0]["bytes"] > 0
 
 
+def test_inspect_shows_the_regex_and_draws(tmp_path):
+    shown = fastmask("inspect", PERSON, "--dot", str(tmp_path / "person.dot")).stdout
+    told = json.loads(fastmask("inspect", PERSON, "--json", "--dot", str(tmp_path / "same.dot")).stdout)
+    assert r'"name"[ ]?:' in told["regex"]
+    assert told["regex"][:15] in shown
+    assert r"\\[" in shown, "markup would eat a backslash"
+    drawing = (tmp_path / "person.dot").read_text()
+    assert drawing == (tmp_path / "same.dot").read_text()
+    assert "&quot;name&quot;" in drawing
+
+
+def test_a_drawing_that_cannot_be_written_is_named(tmp_path):
+    ended = fastmask("inspect", PERSON, "--dot", str(tmp_path / "nowhere" / "person.dot"))
+    assert ended.returncode == 2
+    assert "person.dot cannot be written" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [

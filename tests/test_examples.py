@@ -17,6 +17,7 @@ jsonschema = pytest.importorskip("jsonschema")
 
 import fastmask as fm  # noqa: E402
 from examples import choose, extract, jump_ahead, models, pattern, schema_per_row, think  # noqa: E402
+from fastmask.hf import ConstraintLogitsProcessor  # noqa: E402
 
 TEMPLATE = "{% for turn in messages %}<{{ turn.role }}>{{ turn.content }}{% endfor %}<assistant>"
 
@@ -42,14 +43,13 @@ def draw(request):
 @pytest.fixture
 def said(monkeypatch):
     """What the model said, to the letter, before an example made an object of it."""
-    texts = []
+    texts, answers = [], ConstraintLogitsProcessor.answers
 
-    def recorded(*arguments):
-        texts.extend(models.answers(*arguments))
+    def recorded(processor, sequences):
+        texts.extend(answers(processor, sequences))
         return texts[:]
 
-    for example in (extract, choose, pattern, schema_per_row):
-        monkeypatch.setattr(example, "answers", recorded)
+    monkeypatch.setattr(ConstraintLogitsProcessor, "answers", recorded)
     return texts
 
 

@@ -65,7 +65,11 @@ def test_every_module_says_what_it_is_and_what_it_exports(name):
         pytest.skip(f"needs an extra: {error}")
     assert module.__doc__
     for exported in module.__all__:
-        value = getattr(module, exported)
+        try:
+            value = getattr(module, exported)
+        except ImportError as error:  # a name that is loaded when first asked for
+            print(f"{name}.{exported} needs an extra: {error}")
+            continue
         assert inspect.getdoc(value) or not callable(value), f"{name}.{exported} has no docstring"
 
 

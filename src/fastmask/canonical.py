@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from fastmask.errors import InputError
 from fastmask.vocabulary import Vocabulary
@@ -38,13 +42,20 @@ def without_space(ids: Sequence[int], text: str, vocabulary: Vocabulary) -> list
     return list(ids) if bare is None else [bare, *ids[1:]]
 
 
-def spelled_otherwise(rows: Sequence[Sequence[int]], texts: Sequence[str], vocabulary: Vocabulary) -> list[int]:
-    """The indices of rows whose tokens have other bytes than their text."""
-    pairs = enumerate(zip(rows, texts, strict=True))
-    return [row for row, (ids, text) in pairs if spelling(ids, vocabulary) != text.encode()]
+def spelled_otherwise(
+    tokens: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64], texts: Sequence[str], vocabulary: Vocabulary
+) -> list[int]:
+    """The indices of rows ``tokens[offsets[b] : offsets[b + 1]]`` whose tokens have other bytes than their text."""
+    expected = (text.encode() for text in texts)
+    rows = (tokens[begin:end] for begin, end in pairwise(offsets.tolist()))
+    pairs = enumerate(zip(rows, expected, strict=True))
+    return [row for row, (ids, text) in pairs if vocabulary.core.spell(ids) != text]
 
 
 def spelling(ids: Iterable[int], vocabulary: Vocabulary) -> bytes:
-    """The bytes of the tokens in a row; special tokens, which are no text, have none."""
-    tokens = vocabulary.tokens
-    return b"".join([tokens[i] or b"" for i in ids])
+    """The bytes of the tokens in a row; special tokens, which are no text, have none.
+
+    Raises:
+        TokenRangeError: an id outside the vocabulary.
+    """
+    return vocabulary.core.spell(np.fromiter(ids, np.int32))

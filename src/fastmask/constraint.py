@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmask import _core, outlines
+from fastmask.characters import Characters
 from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
 from fastmask.errors import InputError, InputTypeError, TokenRangeError, VocabularyError
 from fastmask.forced import ForcedBytes
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
 
 __all__ = ["Check", "Constraint"]
+
+_NO_BYTES = "a constraint from an outlines_core.Index knows no bytes; make it from_regex or from_schema"
 
 
 class Check(NamedTuple):
@@ -469,14 +472,28 @@ class Constraint:
         """
         index = int(self._states(integer(state, "state")))
         if self._forced_bytes is None:
-            raise InputError(
-                "a constraint from an outlines_core.Index knows no bytes; make it from_regex or from_schema"
-            )
+            raise InputError(_NO_BYTES)
         return self._forced_bytes.after(index)
 
     @cached_property
     def _forced_bytes(self) -> ForcedBytes | None:
         return ForcedBytes(self._automaton) if isinstance(self._automaton, _core.Automaton) else None
+
+    @property
+    def knows_bytes(self) -> bool:
+        """Is there an automaton of bytes behind it? Not with :meth:`from_index`, which knows tokens alone."""
+        return isinstance(self._automaton, _core.Automaton)
+
+    @cached_property
+    def characters(self) -> Characters:
+        """The automaton read by whole characters, for fastmask's own modules.
+
+        Raises:
+            InputError: the constraint was made by :meth:`from_index`, which knows tokens and no bytes.
+        """
+        if not isinstance(self._automaton, _core.Automaton):
+            raise InputError(_NO_BYTES)
+        return Characters(self._automaton)
 
     def on(self, device: Any, max_bytes: int = MAX_TABLE_BYTES) -> OnDevice:
         """The same states and masks as tensors on ``device``, for decoding without a look at the host; needs torch.
@@ -561,7 +578,7 @@ def _require(vocabulary: Any) -> None:
     if not isinstance(vocabulary, Vocabulary):
         raise InputTypeError(
             f"expected a fastmask.Vocabulary, got {type(vocabulary).__name__}; make one with"
-            " Vocabulary.from_tokenizer(tokenizer)"
+            " fastmask.hf.vocabulary_for(model, tokenizer) or Vocabulary.from_tokenizer(tokenizer)"
         )
 
 

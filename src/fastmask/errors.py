@@ -6,12 +6,14 @@ One small hierarchy under :class:`FastmaskError`; each class is also the built-i
 
 __all__ = [
     "CompileLimitError",
+    "CorpusError",
     "CutOffWarning",
     "FastmaskError",
     "FileFormatError",
     "GenerationError",
     "InputError",
     "InputTypeError",
+    "MissingProgramError",
     "RegexError",
     "SchemaError",
     "TokenRangeError",
@@ -57,6 +59,10 @@ class FileFormatError(FastmaskError, ValueError):
     """A file or pickle that is no constraint, is damaged, or has another version."""
 
 
+class CorpusError(FastmaskError, ValueError):
+    """A corpus that cannot be read, or a place that its results cannot be written to."""
+
+
 class InputError(FastmaskError, ValueError):
     """A shape, a start or a length that does not fit."""
 
@@ -67,6 +73,10 @@ class InputTypeError(FastmaskError, TypeError):
 
 class TokenRangeError(FastmaskError, IndexError):
     """A token id outside ``0 … vocab_size - 1``, or a state id outside ``0 … num_states - 1``."""
+
+
+class MissingProgramError(FastmaskError, RuntimeError):
+    """A program that is not part of Python and not installed."""
 
 
 class GenerationError(FastmaskError, RuntimeError):

@@ -24,7 +24,7 @@ def select(
     scores: Tensor,
     out: Tensor,
     rows: npt.NDArray[np.int64] | None = None,
-) -> None:
+) -> npt.NDArray[np.bool_]:
     """Write ``scores`` [R, V'] where a token is allowed, ``-inf`` elsewhere and beyond the vocabulary.
 
     Args:
@@ -32,8 +32,11 @@ def select(
         scores: contiguous, on the CPU, of 2, 4 or 8 bytes an element; V' at least the vocabulary.
         out: like ``scores``; rows without a state are left as they are. May be ``scores``.
         rows: int64 [n].
+
+    Returns:
+        bool [n]: was anything kept? Not where all that is allowed was ``-inf`` already.
     """
-    con.core.select_rows(states, rows, _bits(scores), _minus_infinity(scores.dtype), _bits(out))
+    return con.core.select_rows(states, rows, _bits(scores), _minus_infinity(scores.dtype), _bits(out))
 
 
 def _bits(scores: Tensor) -> npt.NDArray[np.unsignedinteger]:

@@ -6,18 +6,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from fastmask.cli.corpus import annotate, check
 from fastmask.cli.inspect import inspect
+from fastmask.cli.report import report
 from fastmask.errors import FastmaskError
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(add_completion=True, no_args_is_help=True, help="Which tokens keep the text within a schema.")
-app.command()(inspect)
-
-
-@app.callback()
-def commands() -> None:
-    """Keeps ``inspect`` a command of its own while it is the only one."""
+for command in (inspect, check, annotate, report):
+    app.command()(command)
 
 
 def main() -> None:

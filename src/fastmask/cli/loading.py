@@ -1,4 +1,4 @@
-"""What the command line is given → schemas and vocabularies."""
+"""What the command line is given → schemas, vocabularies and files to write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from fastmask.errors import InputError
 from fastmask.vocabulary import Vocabulary
 
-__all__ = ["load_schema", "load_vocabulary"]
+__all__ = ["load_schema", "load_tokenizer", "load_vocabulary", "write_text"]
 
 
 def load_schema(given: str) -> Any:
@@ -30,14 +30,34 @@ def load_schema(given: str) -> Any:
         raise InputError(f"{given!r} cannot be imported: {error}") from error
 
 
+def load_tokenizer(name: str) -> Any:
+    """A Hugging Face tokenizer, by name or folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no tokenizer could be loaded from {name!r}: {error}") from error
+
+
 def load_vocabulary(tokenizer: str, size: int) -> Vocabulary:
     """Of a tokenizer by name or folder, or of single bytes where none is named; ``size`` 0: as wide as it is."""
     if not tokenizer:
         return Vocabulary([bytes([byte]) for byte in range(256)], 256, size or None)
-    from transformers import AutoTokenizer
+    return Vocabulary.from_tokenizer(load_tokenizer(tokenizer), size or None)
 
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, UTF-8.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     try:
-        loaded = AutoTokenizer.from_pretrained(tokenizer)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no tokenizer could be loaded from {tokenizer!r}: {error}") from error
-    return Vocabulary.from_tokenizer(loaded, size or None)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error

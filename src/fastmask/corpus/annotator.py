@@ -87,7 +87,8 @@ class Annotator:
             raise InputTypeError(
                 f"expected a pyarrow.Table, got {type(table).__name__}: ask for batches in the format of Arrow"
             )
-        clashing = [name for name in self._added if name in table.column_names and name not in self._replaced]
+        replaced = self._replaced(table)
+        clashing = [name for name in self._added if name in table.column_names and name not in replaced]
         if clashing:
             raise InputError(f"the corpus has {', '.join(map(repr, clashing))} already: rename or drop what is there")
         batches = table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
@@ -97,13 +98,16 @@ class Annotator:
     def _added(self) -> tuple[str, ...]:
         return ADDED if self.columns.schema is None else (*ADDED, "constraint")
 
-    @property
-    def _replaced(self) -> set[str]:
-        """Columns that are read and then written under the same name, with what they held."""
-        return {"input_ids"} & {self.columns.tokens} | {"start"} & {self.columns.start}
+    def _replaced(self, table: pa.Table) -> set[str]:
+        """Columns that are written under a name that was there: those that are read, or all of an annotated table."""
+        if set(self._added) <= set(table.column_names):
+            return set(self._added)
+        read = {"input_ids": self.columns.tokens, "start": self.columns.start, "error": self.columns.error}
+        return {name for name, column in read.items() if name == column}
 
     def _annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         encoded = encode(batch, self.columns, self.tokenizer, self.vocabulary)
+        encoded.errors |= self._unreadable(batch)
         self._refuse_bounds(encoded)
         try:
             walked = self._walk(batch, encoded)
@@ -144,6 +148,13 @@ class Annotator:
         for row in encoded.errors:  # nobody walked them
             states[encoded.rows.offsets[row] : encoded.rows.offsets[row + 1]] = _core.FREE
         return _Walked(states, verdict, error_token, constraint)
+
+    def _unreadable(self, batch: pa.RecordBatch) -> dict[int, str]:
+        """What was wrong with records before they came here."""
+        if self.columns.error is None:
+            return {}
+        said = column(batch, self.columns.error)
+        return {int(row): said[int(row)].as_py() for row in np.flatnonzero(said.is_valid())}
 
     def _refuse_bounds(self, encoded: Encoded) -> None:
         """Add rows that are too long, or begin outside themselves, to the errors."""

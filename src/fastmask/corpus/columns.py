@@ -35,6 +35,8 @@ class Columns:
         start: with ``tokens`` or ``text``: where the constraint begins: an index, ``fm.after(token_id)``, or the
             name of a column of indices.
         schema: a column of JSON schemas or of their names, where each record has one of its own.
+        error: a column of text that says why a record could not be read, null where it could, as
+            ``read_records(on_error="keep")`` adds it.
 
     Raises:
         InputError: none or several of ``tokens``, ``text`` and ``answer``, or what does not go with the one given.
@@ -49,6 +51,7 @@ class Columns:
     end: tuple[int, ...] = ()
     start: int | str | After = 0
     schema: str | None = None
+    error: str | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in ("tokens", "text", "answer") if getattr(self, name) is not None]
@@ -109,12 +112,15 @@ def _encode_answers(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, voc
     if columns.prompt is not None:
         prompts, missing = _texts(batch, columns.prompt)
         errors |= missing
-    heads = _tokenise(prompts, tokenizer) if columns.prompt is not None else [[] for _ in answers]
+    heads = _tokenise(prompts, tokenizer) if columns.prompt is not None else []
     spelled = zip(_tokenise(answers, tokenizer), answers, strict=True)
     tails = [without_space(ids, text, vocabulary) for ids, text in spelled]
-    for row in spelled_otherwise(tails, answers, vocabulary):
+    flat = _flat(tails)
+    for row in spelled_otherwise(flat.tokens, flat.offsets, answers, vocabulary):
         errors.setdefault(row, f"the tokenizer spells the answer with other bytes than it has: {answers[row][:60]!r}")
-    heads = [[*head, *columns.between] for head in heads]
+    if not (heads or columns.between or columns.end or errors):
+        return Encoded(flat, np.zeros(len(answers), np.int64), errors)
+    heads = [[*head, *columns.between] for head in heads or [[]] * len(answers)]
     tails = [[*tail, *columns.end] for tail in tails]
     for row in errors:
         heads[row], tails[row] = [], []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastmask.constraint import Constraint
@@ -20,6 +20,7 @@ class Constraints:
         vocabulary: of the corpus's tokens.
         schemas: what a record may name in place of giving its schema: name → schema.
         max_bytes: of all constraints kept, their masks included.
+        compiled: called with each constraint once it is made; left behind when this is pickled.
         options: as for :meth:`Constraint.from_schema`: ``whitespace``, ``strict`` and the budgets.
     """
 
@@ -28,11 +29,13 @@ class Constraints:
         vocabulary: Vocabulary,
         schemas: Mapping[str, Any] | None = None,
         max_bytes: int = 1 << 30,
+        compiled: Callable[[Constraint], None] | None = None,
         **options: Any,
     ) -> None:
         self.vocabulary = vocabulary
         self._schemas = dict(schemas or {})
         self._max_bytes = max_bytes
+        self._compiled = compiled
         self._options = options
         self._known: OrderedDict[str, Constraint | FastmaskError] = OrderedDict()  # that used last at the end
 
@@ -53,9 +56,12 @@ class Constraints:
 
     def _compile(self, schema: str) -> Constraint | FastmaskError:
         try:
-            return Constraint.from_schema(self._schemas.get(schema, schema), self.vocabulary, **self._options)
+            made = Constraint.from_schema(self._schemas.get(schema, schema), self.vocabulary, **self._options)
         except FastmaskError as error:
             return error
+        if self._compiled is not None:
+            self._compiled(made)
+        return made
 
     def _forget_beyond_budget(self) -> None:
         """All but the newest; errors weigh nothing."""
@@ -72,4 +78,4 @@ class Constraints:
 
 
 def _restore(vocabulary: Vocabulary, schemas: Any, max_bytes: int, options: dict[str, Any]) -> Constraints:
-    return Constraints(vocabulary, schemas, max_bytes, **options)
+    return Constraints(vocabulary, schemas, max_bytes, None, **options)

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from fastmask.errors import VocabularyError
+from fastmask.errors import InputTypeError, VocabularyError
 from fastmask.vocabulary import Vocabulary
 
 __all__ = ["vocabulary_for"]
@@ -20,9 +20,14 @@ def vocabulary_for(model: PreTrainedModel, tokenizer: Any) -> Vocabulary:
     tokenizer names one: both are the model's to know.
 
     Raises:
+        InputTypeError: ``model`` is no model.
         VocabularyError: neither model nor tokenizer names an EOS token, or the tokenizer has more tokens than the
             model's logits have columns (it belongs to another model, or the embeddings were not resized).
     """
+    if not isinstance(model, PreTrainedModel):
+        raise InputTypeError(
+            f"vocabulary_for(model, tokenizer) takes a transformers model first, got {type(model).__name__}"
+        )
     width = _width(model)
     if len(tokenizer) > width:
         raise VocabularyError(

@@ -15,7 +15,7 @@ from transformers import DynamicCache, LogitsProcessorList, PreTrainedModel
 
 from fastmask.canonical import canonical_tokens, spelling
 from fastmask.constraint import Constraint
-from fastmask.errors import InputError
+from fastmask.errors import InputError, InputTypeError
 from fastmask.hf.processor import ConstraintLogitsProcessor
 
 __all__ = ["JumpAhead", "generate_jumping_ahead"]
@@ -46,6 +46,9 @@ def generate_jumping_ahead(
 ) -> JumpAhead:
     """One answer to one prompt, with forced stretches appended instead of generated.
 
+    It pays where the form leaves little choice: ``Constraint.from_schema(…, whitespace="")`` has no optional spaces
+    between the parts of the JSON, each of which would be a choice.
+
     Args:
         model: a decoder-only model; its key-value cache is cropped where tokens were spelled anew.
         tokenizer: the one that ``con`` was made for.
@@ -58,6 +61,11 @@ def generate_jumping_ahead(
     Raises:
         InputError: not one prompt, an encoder-decoder model, or no answer fits into ``max_new_tokens``.
     """
+    if not isinstance(input_ids, Tensor):
+        raise InputTypeError(
+            f"input_ids must be a tensor [1, P], got {type(input_ids).__name__}; of a tokenizer's output, its"
+            ' ["input_ids"]'
+        )
     if input_ids.ndim != 2 or len(input_ids) != 1:
         raise InputError(f"input_ids must be one prompt [1, P], got shape {tuple(input_ids.shape)}")
     if model.config.is_encoder_decoder:

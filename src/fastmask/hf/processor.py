@@ -15,15 +15,14 @@ from transformers import LogitsProcessor
 from fastmask import _core
 from fastmask.constraint import Constraint
 from fastmask.errors import CutOffWarning, InputError, InputTypeError
-from fastmask.hf.budget import fit_into, require_budget
-from fastmask.hf.generation import Generation, Group, groups_of
+from fastmask.hf.budget import Budget
+from fastmask.hf.generation import Generation, Generations, Group, States, groups_of
+from fastmask.hf.rules import rules_of
 from fastmask.rows import After, integer
 from fastmask.select import select
 from fastmask.torch import require_width
 
 __all__ = ["ConstraintLogitsProcessor"]
-
-_REMEMBERED = 16  # generations that may be interleaved on one processor
 
 
 class ConstraintLogitsProcessor(LogitsProcessor):
@@ -35,9 +34,13 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     time. Greedy decoding, sampling, beams, ``num_return_sequences``, assisted generation, left-padded batches and
     pipelines are all the same to it, and it can be used again.
 
-    A generation begins with the first call whose ids do not continue a prompt seen before by one token or
-    less. The one case that cannot be told apart from a continuation is a new prompt that itself begins with an
-    earlier prompt *and* is no longer than that generation got: give ``prompt_length`` there, or a new processor.
+    Where processors that come before it leave nothing of what the constraint allows (``forced_bos_token_id`` and
+    ``forced_eos_token_id`` of BART's configurations, ``min_new_tokens``), the constraint prevails, and all that it
+    allows is equally likely.
+
+    A generation begins with the first call whose ids are not one token more than those of a call before. The one
+    case that cannot be told apart from a continuation is a new prompt that consists of an earlier prompt, a part of
+    what was generated behind it (or nothing), and one more token: give ``prompt_length`` there, or a new processor.
 
     Args:
         constraint: made for this model's vocabulary; or one for each prompt of the batch, ``None`` = free.
@@ -45,13 +48,16 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         start: where in the generated text the constraint begins, so that a model may think first. ``None``: at
             once. ``fm.after(token_id)``: behind the first occurrence of that token. A text such as
             ``"<answer>"``: behind its first occurrence, also within a token. Until then every token may come but
-            EOS: an answer is always given.
+            EOS: an answer is always given. Or a list with one of these for each constraint.
         force_eos: end as soon as the text is complete. Otherwise EOS competes with what may still follow.
-        max_new_tokens: as given to ``generate``: only tokens from which the text can still be completed within
-            that many are allowed, so that no answer is ever cut off.
+        max_new_tokens: the same number that ``generate`` is given: only tokens from which the text can still be
+            completed within that many are allowed, so that no answer is ever cut off. Give ``generate`` less, and
+            answers are cut off after all (:meth:`finished` tells).
+        answer_tokens: of ``max_new_tokens``, keep as many for the answer behind ``start``: thinking is led to its end
+            before. Otherwise a model that thinks too long has room for the shortest answer only.
 
     Raises:
-        InputTypeError, InputError: an argument that does not fit.
+        InputTypeError, InputError, TokenRangeError: an argument that does not fit.
         InputError: on a call, if the model's logits are narrower than the constraint's vocabulary,
             ``prompt_length`` lies beyond the ids, there is not one constraint for each prompt, or the shortest
             text has more than ``max_new_tokens`` tokens.
@@ -62,22 +68,18 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         constraint: Constraint | Sequence[Constraint | None],
         prompt_length: int | None = None,
         *,
-        start: After | str | None = None,
+        start: After | str | Sequence[After | str | None] | None = None,
         force_eos: bool = False,
         max_new_tokens: int | None = None,
+        answer_tokens: int = 0,
     ) -> None:
-        constraints = _constraints(constraint)
-        self._trigger = start.token_id if isinstance(start, After) else None
-        if isinstance(start, str):
-            later = {con: con.after(start) for con in constraints if con is not None}
-            constraints = [None if con is None else later[con] for con in constraints]
-        elif start is not None and not isinstance(start, After):
-            raise InputTypeError(f"start must be fm.after(token_id), a text or None, got {start!r}")
-        self._constraints = constraints
-        self.prompt_length = _natural(prompt_length, "prompt_length")
-        self.max_new_tokens = _natural(max_new_tokens, "max_new_tokens")
+        self._rules = rules_of(constraint, start)
+        if not isinstance(force_eos, bool):
+            raise InputTypeError(f"force_eos must be True or False, got {force_eos!r}")
         self.force_eos = force_eos
-        self._generations: list[Generation] = []
+        self.prompt_length = None if prompt_length is None else _natural(prompt_length, "prompt_length")
+        self._budget = _budget(max_new_tokens, answer_tokens)
+        self._generations = Generations()
 
     @property
     def supports_continuous_batching(self) -> bool:  # type: ignore[override]
@@ -89,18 +91,32 @@ class ConstraintLogitsProcessor(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] for ids [B, T] → new scores, ``-inf`` where a token would break the constraint."""
-        generation = self._generation(input_ids)
-        generated = _host_ids(input_ids[:, generation.prompt_length :])
+        generation, states = self._read(input_ids)
+        done = input_ids.shape[1] - generation.prompt_length
         masked = _room_for(scores, generation.groups)
-        for group in generation.groups:
+        for group, states_of_group in zip(generation.groups, states, strict=True):
             require_width(scores, group.constraint)
-            states = group.states(generated)
-            _mask(scores, self._ended(states, group), group, masked)
-            if group.trigger is not None:
-                _keep_thinking(masked, group, states)
-            if self.max_new_tokens is not None:
-                fit_into(self.max_new_tokens - generated.shape[1], masked, scores, group, states)
+            empty = self._mask(scores, masked, group, states_of_group, done)
+            if empty.any():  # a processor before this one forbade all that the constraint allows
+                self._mask(torch.zeros_like(scores), masked, group.part(empty), states_of_group[empty], done)
         return masked
+
+    def _mask(
+        self, scores: Tensor, masked: Tensor, group: Group, states: npt.NDArray[np.int32], done: int
+    ) -> npt.NDArray[np.bool_]:
+        """Write the group's rows of ``masked``: the scores of what may come, ``-inf`` elsewhere.
+
+        Returns:
+            bool [n]: rows of nothing but ``-inf``.
+        """
+        kept = _masked(scores, self._ended(states, group), group, masked)
+        narrowed = group.rule.token is not None and _keep_thinking(masked, group, states)
+        if self._budget is not None:
+            narrowed |= self._budget.fit(done, masked, scores, group, states)
+        if narrowed:  # what was kept may be gone
+            rows = torch.from_numpy(group.rows).to(masked.device)
+            kept = (masked[rows].amax(dim=1) > -torch.inf).cpu().numpy()
+        return ~kept
 
     def finished(self, sequences: Tensor) -> Tensor:
         """Which of the sequences that ``generate`` returned hold a whole answer: bool [B].
@@ -118,7 +134,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         """
         finished = torch.ones(len(sequences), dtype=torch.bool)
         length = self._length_of_prompts(sequences)
-        for group in groups_of(self._constraints, len(sequences), self._trigger):
+        for group in groups_of(self._rules, len(sequences)):
             finished[group.rows] = _complete(group, sequences[group.rows, length:])
         missing = int((~finished).sum())
         if missing:
@@ -130,34 +146,46 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             )
         return finished.to(sequences.device)
 
+    def answers(self, sequences: Tensor) -> list[str]:
+        """The text of each answer, to the letter: behind what it begins behind, up to EOS.
+
+        Of rows without a constraint, all that was generated. Of an answer that was cut off, what there is.
+
+        Args, Raises: as for :meth:`finished`.
+        """
+        length = self._length_of_prompts(sequences)
+        groups = groups_of(self._rules, len(sequences))
+        rule_of = {row: group.rule for group in groups for row in group.rows.tolist()}
+        free = groups[0].rule._replace(token=None, text=b"")
+        return [rule_of.get(row, free).answer(ids) for row, ids in enumerate(sequences[:, length:].tolist())]
+
     def _ended(self, states: npt.NDArray[np.int32], group: Group) -> npt.NDArray[np.int32]:
         """With ``force_eos``, a complete text is as good as ended: only EOS may follow."""
         if not self.force_eos:
             return states
         return np.where(group.constraint.is_final(states), np.int32(_core.DONE), states)
 
-    def _generation(self, input_ids: Tensor) -> Generation:
-        """The one that these ids belong to, begun if there is none."""
+    def _read(self, input_ids: Tensor) -> tuple[Generation, States]:
+        """The generation that these ids belong to, begun if there is none, and the states they lead to."""
         length = input_ids.shape[1] if self.prompt_length is None else self.prompt_length
         if length > input_ids.shape[1]:
             raise InputError(f"prompt_length {length} lies beyond the {input_ids.shape[1]} ids of this call")
-        for generation in self._generations:
-            if self._belongs(input_ids, generation):
-                return generation
-        generation = Generation(input_ids[:, :length], self._groups(len(input_ids)))
-        self._generations = [generation, *self._generations[: _REMEMBERED - 1]]
-        return generation
+        known = self._generations.first(lambda generation: self._continued(generation, input_ids))
+        if known is not None:
+            return known
+        groups = groups_of(self._rules, len(input_ids))
+        for group in groups:
+            if self._budget is not None:
+                self._budget.require(group.rule)
+        generation = Generation(input_ids[:, :length], groups)
+        self._generations.add(generation)
+        return generation, generation.read(input_ids)
 
-    def _belongs(self, input_ids: Tensor, generation: Generation) -> bool:
+    def _continued(self, generation: Generation, input_ids: Tensor) -> States | None:
         if self.prompt_length is None:
             return generation.continued_by(input_ids)
-        return len(generation.prompt) == len(input_ids)  # where the prompt ends is known, and any rows can be read on
-
-    def _groups(self, num_rows: int) -> list[Group]:
-        groups = groups_of(self._constraints, num_rows, self._trigger)
-        for group in groups:
-            require_budget(group, self.max_new_tokens)
-        return groups
+        # Where the prompt ends is known, and any rows can be read on.
+        return generation.read(input_ids) if len(generation.prompt) == len(input_ids) else None
 
     def _length_of_prompts(self, sequences: Tensor) -> int:
         if self.prompt_length is not None:
@@ -171,28 +199,20 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         )
 
 
-def _constraints(given: Any) -> list[Constraint | None]:
-    listed = [given] if isinstance(given, Constraint) or not isinstance(given, Sequence) else list(given)
-    for constraint in listed:
-        if not isinstance(constraint, Constraint) and (constraint is not None or not isinstance(given, Sequence)):
-            raise InputTypeError(f"expected a fastmask.Constraint, got {type(constraint).__name__}")
-    if not any(listed):
-        raise InputTypeError(f"expected a fastmask.Constraint, or one for each prompt, got {given!r}")
-    return listed
-
-
-def _host_ids(ids: Tensor) -> npt.NDArray[np.int64]:
-    found: npt.NDArray[np.int64] = ids.cpu().numpy().astype(np.int64, copy=False)
-    return found
-
-
-def _natural(value: Any, name: str) -> int | None:
-    if value is None:
-        return None
+def _natural(value: Any, name: str) -> int:
     number = integer(value, name)
     if number < 0:
         raise InputError(f"{name} must not be negative, got {number}")
     return number
+
+
+def _budget(max_new_tokens: Any, answer_tokens: Any) -> Budget | None:
+    kept = _natural(answer_tokens, "answer_tokens")
+    if max_new_tokens is not None:
+        return Budget(_natural(max_new_tokens, "max_new_tokens"), kept)
+    if kept:
+        raise InputError("answer_tokens are kept of max_new_tokens: give both")
+    return None
 
 
 def _room_for(scores: Tensor, groups: list[Group]) -> Tensor:
@@ -202,27 +222,30 @@ def _room_for(scores: Tensor, groups: list[Group]) -> Tensor:
     return make(scores, memory_format=torch.contiguous_format)
 
 
-def _mask(scores: Tensor, states: npt.NDArray[np.int32], group: Group, masked: Tensor) -> None:
-    """Write the group's rows of ``masked``: the scores of allowed tokens, ``-inf`` elsewhere."""
+def _masked(scores: Tensor, states: npt.NDArray[np.int32], group: Group, masked: Tensor) -> npt.NDArray[np.bool_]:
+    """The group's rows under their masks; bool [n]: was anything kept?"""
     if scores.device.type == "cpu":
         every = len(group.rows) == len(scores)
         return select(group.constraint, states, scores.contiguous(), masked, None if every else group.rows)
     rows = torch.from_numpy(group.rows).to(scores.device)
     on_device = group.constraint.on(scores.device)
     masked[rows] = on_device.mask(scores[rows], torch.from_numpy(states).to(scores.device))
+    kept: npt.NDArray[np.bool_] = (masked[rows].amax(dim=1) > -torch.inf).cpu().numpy()
+    return kept
 
 
-def _keep_thinking(masked: Tensor, group: Group, states: npt.NDArray[np.int32]) -> None:
-    """Before the trigger a text may not end: no answer has been given."""
+def _keep_thinking(masked: Tensor, group: Group, states: npt.NDArray[np.int32]) -> bool:
+    """Before the answer begins a text may not end. Were there such rows?"""
     waiting = group.rows[states == _core.FREE]
     if waiting.size:
         eos = torch.tensor(group.constraint.vocabulary.eos_token_ids)
         masked[torch.from_numpy(waiting)[:, None], eos] = -torch.inf
+    return bool(waiting.size)
 
 
 def _complete(group: Group, generated: Tensor) -> Tensor:
     """bool [n]: did the text end, or may it? What follows the first EOS is padding."""
-    start = 0 if group.trigger is None else After(group.trigger)
+    start = 0 if group.rule.token is None else After(group.rule.token)
     states = group.constraint.walk(generated.cpu(), start=start)
     last = states[:, -1] if states.shape[1] else torch.full(states.shape[:1], group.constraint.initial_state)
     complete: Tensor = (states == _core.DONE).any(dim=1) | group.constraint.is_final(last)

@@ -1,0 +1,92 @@
+"""The engines that follow whole batches of answers in step, on all threads, each by its own batched calls.
+
+A `BatchMatcher` reads a rectangle of tokens [B, T]: at each step one mask a row is filled, then each row's token
+accepted. `states` is all that: what they have to do to know where each row stands and what it allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+import fastmask as fm
+from benchmarks.peers import LLGuidance, XGrammar
+
+Masks = npt.NDArray[np.int32]  # [B, ceil(V / 32)]
+
+
+class BatchMatcher(Protocol):
+    name: str
+
+    def __init__(self, tokenizer: Any, schema: str, rows: int, threads: int) -> None: ...
+
+    def follow(self, tokens: npt.NDArray[np.int64], masks: Masks) -> bool:
+        """Fill ``masks`` before each column of ``tokens`` [B, T] and accept it. Was every token accepted?"""
+
+
+class XGrammarBatch:
+    name = "xgrammar, BatchGrammarMatcher"
+
+    def __init__(self, tokenizer: Any, schema: str, rows: int, threads: int) -> None:
+        import xgrammar
+
+        grammar = XGrammar(tokenizer).compile(schema)
+        self.matchers = [xgrammar.GrammarMatcher(grammar) for _ in range(rows)]
+        self.batch = xgrammar.BatchGrammarMatcher(max_threads=threads)
+
+    def follow(self, tokens: npt.NDArray[np.int64], masks: Masks) -> bool:
+        import torch
+
+        for matcher in self.matchers:
+            matcher.reset()
+        memory, accepted = torch.from_numpy(masks), True
+        for column in tokens.T.tolist():
+            self.batch.batch_fill_next_token_bitmask(self.matchers, memory)
+            accepted &= all(self.batch.batch_accept_token(self.matchers, column))
+        return accepted
+
+
+class LLGuidanceBatch:
+    name = "llguidance, fill and consume in parallel"
+
+    def __init__(self, tokenizer: Any, schema: str, rows: int, threads: int) -> None:
+        from llguidance import LLExecutor, LLMatcher
+
+        grammar, engine = LLMatcher.grammar_from_json_schema(schema), LLGuidance(tokenizer).tokenizer
+        self.matchers = [(LLMatcher(engine, grammar), row) for row in range(rows)]
+        self.executor = LLExecutor(num_threads=threads)
+
+    def follow(self, tokens: npt.NDArray[np.int64], masks: Masks) -> bool:
+        from llguidance.numpy import consume_token_par, fill_next_token_bitmask_par
+
+        for matcher, _ in self.matchers:
+            matcher.reset()
+        accepted = True
+        for column in tokens.T.tolist():
+            fill_next_token_bitmask_par(self.executor, self.matchers, masks)
+            pairs = [(matcher, token) for (matcher, _), token in zip(self.matchers, column, strict=True)]
+            accepted &= all(consume_token_par(self.executor, pairs))
+        return accepted
+
+
+_NEEDS: dict[type[BatchMatcher], str] = {XGrammarBatch: "xgrammar", LLGuidanceBatch: "llguidance"}
+
+
+def installed(note: Callable[[str], None]) -> list[type[BatchMatcher]]:
+    """The peers that can be imported here; the others are noted."""
+    for peer, package in _NEEDS.items():
+        if find_spec(package) is None:
+            note(f"{peer.name} skipped: {package} not installed")
+    return [peer for peer, package in _NEEDS.items() if find_spec(package) is not None]
+
+
+def fastmask_rows(con: fm.Constraint, tokens: npt.NDArray[np.int64], masks: Masks) -> None:
+    """What `follow` does, with every mask of a column written in turn to the same memory, as the peers do."""
+    states = con.walk(tokens)
+    before = np.concatenate([np.full((len(tokens), 1), con.initial_state, np.int32), states[:, :-1]], axis=1)
+    for column in np.ascontiguousarray(before.T):
+        con.bitmask(column, out=masks)

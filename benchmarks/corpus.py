@@ -1,0 +1,114 @@
+"""Annotating a corpus: Arrow in, Arrow out; beside the engines' batched forms and the article's way, and as text."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+import fastmask as fm
+from benchmarks.batch_peers import fastmask_rows, installed
+from benchmarks.harness import Contender, Report
+from benchmarks.peers import OutlinesCore
+from benchmarks.walk import each
+from benchmarks.workloads import SCHEMAS, Workload, treebank, workloads
+from fastmask.corpus import Annotator, Columns
+
+COPIES = 8  # of the treebank in one table: some two million tokens
+ROWS, STEPS = 64, 40  # of the rectangle that batched engines read
+OURS = "fastmask, annotate"
+
+
+def run(report: Report) -> None:
+    for workload in workloads(report.settings.quick, SCHEMAS[:1]):
+        con = workload.constraint()
+        over_arrow(report, workload, con)
+        beside_batches(report, workload, con)
+        from_text(report, workload, con)
+
+
+# ---- tokens given ---------------------------------------------------------------------------------------
+
+
+def over_arrow(report: Report, workload: Workload, con: fm.Constraint) -> None:
+    """The whole treebank, on one thread and on two, beside the article's way on a sample: a matcher stepped per row."""
+    copies = 1 if report.settings.quick else COPIES
+    table = pa.table({"input_ids": pa.array(workload.answers * copies, pa.list_(pa.int32()))})
+    tokens = sum(map(len, workload.answers)) * copies
+    annotator = Annotator(con, Columns(tokens="input_ids"))
+    require_complete(annotator(table))
+    contenders = {
+        f"{OURS}, {threads} thread(s)": Contender(
+            partial(annotator, table), tokens, partial(fm.set_num_threads, threads)
+        )
+        for threads in (1, 2)
+    }
+    one, two = contenders
+    contenders["outlines-core's Guide and masks, row by row"] = stepped(report, workload)
+    race = report.race("corpus", workload.name, "s/token", contenders, one)
+    report.find("corpus.rate", workload.name, 1 / race.spread(one).median)
+    report.find("corpus.threads", workload.name, race.ratio_of_best(one, two))
+    report.find_ratio("corpus.article", workload.name, race, list(contenders)[-1], one)
+
+
+def require_complete(table: pa.Table) -> None:
+    verdicts = set(table.column("verdict").to_pylist())
+    if verdicts != {"complete"}:
+        raise AssertionError(f"the treebank's answers are {verdicts}, not all complete")
+
+
+def stepped(report: Report, workload: Workload) -> Contender:
+    """The article's function: for each record a fresh matcher, for each token a mask and a step."""
+    answers = workload.sample(report.settings.answers)
+    matcher = OutlinesCore(workload.tokenizer).schema(workload.schema.text)
+    memory = np.zeros((max(map(len, answers)) + 1, (workload.vocabulary.size + 31) // 32), np.int32)
+    return Contender(each(answers, matcher.masks, matcher.rows(memory)), sum(map(len, answers)))
+
+
+# ---- beside batched engines -----------------------------------------------------------------------------
+
+
+def beside_batches(report: Report, workload: Workload, con: fm.Constraint) -> None:
+    """A rectangle of tokens, every engine on all threads."""
+    threads = fm.get_num_threads()
+    rows = [answer[:STEPS] for answer in workload.answers if len(answer) >= STEPS][:ROWS]
+    tokens = np.array(rows)
+    masks = np.zeros((len(rows), (con.vocab_size + 31) // 32), np.int32)
+    before = partial(fm.set_num_threads, threads)
+    contenders = {
+        "fastmask, states": Contender(partial(con.walk, tokens), tokens.size, before),
+        "fastmask, states and packed masks": Contender(partial(fastmask_rows, con, tokens, masks), tokens.size, before),
+    }
+    peers = []
+    for peer in installed(report.note):
+        matcher = peer(workload.tokenizer, workload.schema.text, len(rows), threads)
+        if not matcher.follow(tokens, masks):
+            raise AssertionError(f"{peer.name} refuses a token of {workload.name}")
+        contenders[peer.name] = Contender(partial(matcher.follow, tokens, masks), tokens.size)
+        peers.append(peer.name)
+    name = f"{workload.name}, {len(rows)} × {STEPS}"
+    race = report.race("corpus", name, "s/token", contenders, "fastmask, states")
+    if peers:
+        fastest = race.fastest(peers)
+        report.find_ratio("corpus.states", f"{name} · {fastest}", race, fastest, "fastmask, states")
+        report.find_ratio("corpus.masks", f"{name} · {fastest}", race, fastest, "fastmask, states and packed masks")
+
+
+# ---- from text ------------------------------------------------------------------------------------------
+
+
+def from_text(report: Report, workload: Workload, con: fm.Constraint) -> None:
+    """Prompt and answer as text: how much of the time the tokenizer takes."""
+    _, answers = treebank(report.settings.quick)
+    table = pa.table({"answer": answers})
+    annotator = Annotator(con, Columns(answer="answer"), workload.tokenizer)
+    require_complete(annotator(table))
+    total = sum(map(len, workload.answers))
+    tokenize = partial(workload.tokenizer, answers, add_special_tokens=False)
+    contenders = {
+        "tokenizer alone": Contender(tokenize, total),
+        "fastmask, annotate text": Contender(partial(annotator, table), total),
+    }
+    race = report.race("corpus", f"{workload.name}, from text", "s/token", contenders)
+    report.find_ratio("corpus.text", workload.name, race, "tokenizer alone", "fastmask, annotate text")

@@ -1,0 +1,179 @@
+"""``fastmask check`` and ``fastmask annotate``: corpora from the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import fastmask
+from fastmask.cli.loading import load_tokenizer
+from fastmask.cli.options import (
+    After,
+    Answer,
+    AsJson,
+    Broken,
+    Corpus,
+    Format,
+    MaxLength,
+    Prompt,
+    Schema,
+    SchemaColumn,
+    Size,
+    Start,
+    Strict,
+    Text,
+    Tokenizer,
+    Tokens,
+    columns_asked,
+    constraints_asked,
+    read_asked,
+)
+from fastmask.cli.ray_engine import annotate_on_ray
+from fastmask.constraint import Constraint
+from fastmask.corpus.annotator import Annotator
+from fastmask.corpus.check import CorpusCheck, check_corpus
+from fastmask.corpus.constraints import Constraints
+from fastmask.corpus.mask_file import write_masks
+from fastmask.corpus.shards import write_shards
+from fastmask.corpus.summary import Summary
+from fastmask.errors import InputError
+from fastmask.vocabulary import Vocabulary
+
+__all__ = ["annotate", "check"]
+
+
+def check(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    schema: Schema = "",
+    schema_column: SchemaColumn = "",
+    tokens: Tokens = "",
+    text: Text = "",
+    answer: Answer = "",
+    prompt: Prompt = "",
+    start: Start = "",
+    after_token: After = "",
+    size: Size = 0,
+    file_format: Format = "",
+    on_error: Broken = "keep",
+    max_length: MaxLength = 0,
+    strict: Strict = True,
+    limit: Annotated[int, typer.Option(help="findings that are listed")] = 20,
+    canonical: Annotated[bool, typer.Option(help="tokenise answers anew, count those spelled otherwise")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Which records of a corpus break the schema: where, what stood there, and what was expected.
+
+    Exit code 0: every record is complete; 1: some are broken, cut off or cannot be judged; 2: a mistake of yours.
+
+    Example: fastmask check answers.jsonl --schema person.schema.json --tokenizer gpt2 --answer reply
+    """
+    loaded = load_tokenizer(tokenizer)
+    records = read_asked(corpus, file_format, on_error, schema_column)
+    columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
+    constraints = constraints_asked(schema, schema_column, Vocabulary.from_tokenizer(loaded, size or None), strict)
+    annotator = Annotator(constraints, columns, loaded, max_length or None)
+    found = check_corpus(records, annotator, limit=limit, tokenizer=loaded if canonical else None)
+    typer.echo(json.dumps(found.to_json(), ensure_ascii=False)) if as_json else _print_check(found, canonical)
+    raise typer.Exit(0 if found.passed else 1)
+
+
+def annotate(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    out: Annotated[str, typer.Option(help="a folder, or an fsspec URL of one, for shards and masks")],
+    schema: Schema = "",
+    schema_column: SchemaColumn = "",
+    tokens: Tokens = "",
+    text: Text = "",
+    answer: Answer = "",
+    prompt: Prompt = "",
+    start: Start = "",
+    after_token: After = "",
+    size: Size = 0,
+    file_format: Format = "",
+    on_error: Broken = "keep",
+    max_length: MaxLength = 0,
+    strict: Strict = True,
+    shard_rows: Annotated[int, typer.Option(help="records of a shard")] = 100_000,
+    engine: Annotated[
+        str, typer.Option(help="embedded, or ray: a Ray cluster reads, annotates and writes")
+    ] = "embedded",
+    as_json: AsJson = False,
+) -> None:
+    """The corpus with token ids, states and verdicts, as Parquet shards, and its masks in one file beside them.
+
+    Started again after a kill, it goes on where it was. A mask is rows[row_of[state]] of masks.safetensors.
+
+    Example: fastmask annotate answers.jsonl --schema person.schema.json --tokenizer gpt2 --out annotated
+    """
+    if engine not in ("embedded", "ray"):
+        raise InputError(f"--engine must be embedded or ray, got {engine!r}")
+    loaded = load_tokenizer(tokenizer)
+    records = read_asked(corpus, file_format, on_error if engine == "embedded" else "raise", schema_column)
+    columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
+    vocabulary = Vocabulary.from_tokenizer(loaded, size or None)
+
+    def keep_masks(con: Constraint) -> None:
+        write_masks(con, f"{out}/masks/{con.fingerprint}.safetensors", auto_mkdir=True)
+
+    constraints = constraints_asked(schema, schema_column, vocabulary, strict, keep_masks)
+    annotator = Annotator(constraints, columns, loaded, max_length or None)
+    if isinstance(constraints, Constraint):
+        write_masks(constraints, f"{out}/masks.safetensors", auto_mkdir=True)
+    if engine == "ray":
+        typer.echo(f"{annotate_on_ray(corpus, file_format, annotator, out):,} records written")
+        return
+    settings = _fingerprint(fastmask.__version__, constraints, columns, vocabulary, max_length, strict)
+    summary = write_shards(
+        records, annotator, out, shard_rows=shard_rows, fingerprint=settings, error="error", progress=None
+    )
+    typer.echo(json.dumps(summary.to_json(), ensure_ascii=False)) if as_json else _print_summary(summary)
+
+
+def _fingerprint(version: str, constraints: Constraint | Constraints, *settings: Any) -> str:
+    """Of all that decides about what is written; ``vocabulary`` by its own."""
+    one = constraints.fingerprint if isinstance(constraints, Constraint) else "a schema for each record"
+    told = [setting.fingerprint if isinstance(setting, Vocabulary) else repr(setting) for setting in settings]
+    return hashlib.sha256(json.dumps([version, one, *told]).encode()).hexdigest()
+
+
+# ---- what came of it ------------------------------------------------------------------------------------
+
+
+def _print_check(found: CorpusCheck, canonical: bool) -> None:
+    console = Console()
+    for finding in found.findings:
+        console.print(f"[bold]{escape(finding.place)}[/] {escape(_told(finding))}", highlight=False, soft_wrap=True)
+    table = Table(show_header=False)
+    table.add_row("records", f"{found.records:,}")
+    table.add_row("tokens", f"{found.tokens:,}")
+    for verdict, count in sorted(found.verdicts.items()):
+        table.add_row(verdict, f"{count:,}")
+    if found.skipped:
+        table.add_row("skipped", f"{found.skipped:,}")
+    if canonical:
+        table.add_row("spelled otherwise", f"{found.respelled:,}")
+    console.print(table)
+
+
+def _told(finding: Any) -> str:
+    where = "" if finding.token is None else f"token {finding.token}, character {finding.character}: "
+    return f"{where}{finding.message}{f'  … {finding.before!r}' if finding.before else ''}"
+
+
+def _print_summary(summary: Summary) -> None:
+    table = Table(show_header=False)
+    for name in ("read", "written", "skipped", "tokens", "shards"):
+        table.add_row(name, f"{getattr(summary, name):,}")
+    table.add_row("could not be read or judged", f"{summary.broken:,}")
+    console = Console()
+    for problem in summary.problems:
+        console.print(escape(str(problem)), highlight=False, soft_wrap=True)
+    console.print(table)

@@ -1,0 +1,96 @@
+"""What a user asks of a corpus: options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, cast, get_args
+
+import pyarrow as pa
+import typer
+
+from fastmask.cli.loading import load_schema
+from fastmask.constraint import Constraint
+from fastmask.corpus.annotator import ADDED
+from fastmask.corpus.columns import Columns
+from fastmask.corpus.constraints import Constraints
+from fastmask.corpus.records import OnError, RecordReader, read_records
+from fastmask.errors import InputError
+from fastmask.rows import after
+from fastmask.vocabulary import Vocabulary
+
+Corpus = Annotated[list[str], typer.Argument(help="files, folders, globs or fsspec URLs")]
+Schema = Annotated[str, typer.Option(help="a JSON-schema file, its text, or module:Name of a pydantic model")]
+SchemaColumn = Annotated[str, typer.Option(help="instead: the column with each record's own schema, as JSON")]
+Tokenizer = Annotated[str, typer.Option(help="a Hugging Face tokenizer, by name or folder")]
+Size = Annotated[int, typer.Option(help="width of the model's logits; 0: that of the tokenizer")]
+Tokens = Annotated[str, typer.Option(help="the column of token ids")]
+Text = Annotated[str, typer.Option(help="the column of whole texts, prompt and answer in one")]
+Answer = Annotated[str, typer.Option(help="the column of answers, tokenised by themselves")]
+Prompt = Annotated[str, typer.Option(help="the column of prompts, with --answer")]
+Start = Annotated[str, typer.Option(help="first constrained token, with --tokens or --text: index or column")]
+After = Annotated[str, typer.Option("--after", help="or: behind the first of these tokens, such as <|endoftext|>")]
+Format = Annotated[str, typer.Option("--format", help="jsonl, csv, text, conllu, parquet, arrow or dataset")]
+Broken = Annotated[str, typer.Option("--on-error", help="what becomes of broken records: raise, skip or keep")]
+MaxLength = Annotated[int, typer.Option(help="tokens that a record may have; 0: any number")]
+Strict = Annotated[bool, typer.Option(help="refuse a schema of which a part would not be enforced")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object instead of a table")]
+
+_GUESSED = {"tokens": "input_ids", "answer": "answer", "text": "text"}  # columns that need not be named
+
+
+def read_asked(corpus: list[str], file_format: str, on_error: str, schema_column: str) -> RecordReader:
+    if on_error not in get_args(OnError):
+        raise InputError(f"--on-error must be one of {', '.join(get_args(OnError))}, got {on_error!r}")
+    # A schema's own shape varies from record to record, so it is read as the JSON text that it is.
+    types = {schema_column: pa.string()} if schema_column else None
+    return read_records(corpus, format=file_format or None, on_error=cast("OnError", on_error), columns=types)
+
+
+def columns_asked(
+    records: RecordReader, tokenizer: Any, tokens: str, text: str, answer: str, prompt: str, start: str,
+    after_token: str, schema_column: str,
+) -> Columns:  # fmt: skip
+    given: dict[str, Any] = {
+        name: column for name, column in (("tokens", tokens), ("text", text), ("answer", answer)) if column
+    }
+    names = records.schema.names
+    annotated = set(ADDED) <= set(names)  # what annotate wrote, to be judged anew
+    if not given:
+        guess = next((kind for kind, name in _GUESSED.items() if name in names), None)
+        if guess is None:
+            raise InputError(f"say --tokens, --text or --answer: which column of {', '.join(names)} is to be judged?")
+        given = {guess: _GUESSED[guess]}
+    if annotated and not start and not after_token:
+        start = "start"
+    return Columns(
+        **given,
+        prompt=prompt or None,
+        start=after(_token_id(after_token, tokenizer)) if after_token else _index_or_name(start),
+        schema=schema_column or None,
+        error="error" if records.on_error == "keep" or annotated else None,
+    )
+
+
+def _index_or_name(start: str) -> int | str:
+    return start if start and not start.isdecimal() else int(start or 0)
+
+
+def _token_id(token: str, tokenizer: Any) -> int:
+    found = tokenizer.get_vocab().get(token)
+    if found is None:
+        raise InputError(f"--after: the tokenizer has no token {token!r}")
+    return int(found)
+
+
+def constraints_asked(
+    schema: str,
+    schema_column: str,
+    vocabulary: Vocabulary,
+    strict: bool,
+    compiled: Callable[[Constraint], None] | None = None,
+) -> Constraint | Constraints:
+    if bool(schema) == bool(schema_column):
+        raise InputError("say --schema for all records or --schema-column for one in each: exactly one of them")
+    if schema_column:
+        return Constraints(vocabulary, compiled=compiled, strict=strict)
+    return Constraint.from_schema(load_schema(schema), vocabulary, strict=strict)

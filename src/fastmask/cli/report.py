@@ -1,0 +1,87 @@
+"""``fastmask report``: a page about a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fastmask.cli.loading import load_tokenizer
+from fastmask.cli.options import (
+    After,
+    Answer,
+    Broken,
+    Corpus,
+    Format,
+    MaxLength,
+    Prompt,
+    Schema,
+    Size,
+    Start,
+    Strict,
+    Text,
+    Tokenizer,
+    Tokens,
+    columns_asked,
+    constraints_asked,
+    read_asked,
+)
+from fastmask.constraint import Constraint
+from fastmask.corpus.annotator import Annotator
+from fastmask.corpus.problems import settle
+from fastmask.corpus.records import RecordReader
+from fastmask.corpus.report import write_report
+from fastmask.corpus.verdict import ERROR, VERDICTS
+from fastmask.errors import InputError
+from fastmask.vocabulary import Vocabulary
+
+__all__ = ["report"]
+
+
+def report(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    out: Annotated[Path, typer.Option(help="the HTML file to write")],
+    schema: Schema = "",
+    tokens: Tokens = "",
+    text: Text = "",
+    answer: Answer = "",
+    prompt: Prompt = "",
+    start: Start = "",
+    after_token: After = "",
+    size: Size = 0,
+    file_format: Format = "",
+    on_error: Broken = "skip",
+    max_length: MaxLength = 0,
+    strict: Strict = True,
+    drawn: Annotated[int, typer.Option(help="records that are drawn in full, and as many broken ones")] = 20,
+) -> None:
+    """One HTML file that opens offline: tokens coloured by how many were allowed there, errors, histograms.
+
+    Example: fastmask report answers.jsonl --schema person.schema.json --tokenizer gpt2 --out report.html
+    """
+    loaded = load_tokenizer(tokenizer)
+    records = read_asked(corpus, file_format, on_error, "")
+    columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, "")
+    con = constraints_asked(schema, "", Vocabulary.from_tokenizer(loaded, size or None), strict)
+    if not isinstance(con, Constraint):
+        raise InputError("a report is about one schema: say --schema")
+    annotator = Annotator(con, columns, loaded, max_length or None)
+    try:
+        write_report(out, con, _rows(records, annotator), title=", ".join(corpus), drawn=drawn, drawn_broken=drawn)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}") from error
+
+
+def _rows(records: RecordReader, annotator: Annotator) -> Iterator[tuple[Any, Any, int, str]]:
+    """What the report wants of each record that could be judged."""
+    for batch in records:
+        annotated = annotator(batch.table)
+        settle(annotated, batch, records.on_error, "error")  # raises where that is asked for
+        columns = [annotated[name].combine_chunks() for name in ("input_ids", "states", "start", "verdict")]
+        for row, (ids, states, start, verdict) in enumerate(zip(*columns, strict=True)):
+            if verdict.as_py() != VERDICTS[ERROR]:
+                arrays = (cell.values.to_numpy() for cell in (ids, states))
+                yield (*arrays, start.as_py(), str(batch.places[row]))

@@ -1,0 +1,73 @@
+"""What became of a corpus's records: counts that add up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fastmask.corpus.records import Place, Problem, Records
+
+__all__ = ["Summary"]
+
+LISTED = 100  # problems that are kept; the others are counted
+
+
+@dataclass
+class Summary:
+    """Counts of records; ``read == written + skipped`` holds at every moment."""
+
+    read: int = 0
+    """Records of the corpus, broken ones among them."""
+    written: int = 0
+    """Rows that were written."""
+    skipped: int = 0
+    """Broken records that were left out."""
+    broken: int = 0
+    """Broken records, left out or written as nulls."""
+    tokens: int = 0
+    """The lengths of ``input_ids`` together; 0 where there is no such column."""
+    shards: int = 0
+    """Files that hold the rows."""
+    problems: list[Problem] = field(default_factory=list)
+    """What is wrong with the first 100 broken records; ``broken`` counts all."""
+
+    def count(self, records: Records, written: pa.Table, problems: Sequence[Problem]) -> None:
+        """Adds a batch, what was written of it, and what was wrong with its records."""
+        self.read += records.read
+        self.written += written.num_rows
+        self.skipped += records.read - written.num_rows
+        self.tokens += _tokens(written)
+        self._add_problems(len(problems), problems)
+
+    def add(self, other: Summary) -> None:
+        """Adds what became of other records, such as those of a shard."""
+        self.read += other.read
+        self.written += other.written
+        self.skipped += other.skipped
+        self.tokens += other.tokens
+        self.shards += other.shards
+        self._add_problems(other.broken, other.problems)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values from which :meth:`from_json` makes it again."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Summary:
+        """What :meth:`to_json` gave."""
+        problems = [Problem(Place(*place), message) for place, message in values["problems"]]
+        return cls(**{**values, "problems": problems})
+
+    def _add_problems(self, broken: int, problems: Any) -> None:
+        self.broken += broken
+        self.problems.extend(problems[: LISTED - len(self.problems)])
+
+
+def _tokens(table: pa.Table) -> int:
+    if "input_ids" not in table.column_names:
+        return 0
+    return int(pc.sum(pc.list_value_length(table["input_ids"])).as_py() or 0)
