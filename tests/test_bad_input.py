@@ -18,6 +18,7 @@ BUILT_IN = {
     fm.VocabularyError: ValueError,
     fm.RegexError: ValueError,
     fm.CompileLimitError: RuntimeError,
+    fm.CorpusError: ValueError,
     fm.SchemaError: ValueError,
     fm.UnsupportedSchemaError: ValueError,
     fm.FileFormatError: ValueError,

@@ -198,11 +198,12 @@ def test_columns_that_vary_can_be_kept_as_json_text(tmp_path):
 
 def test_deep_nesting_is_a_broken_record_at_most(tmp_path):
     """Python's own limit lies somewhere there, at another depth for reading, looking at and writing."""
-    for depth in (60, 100, *range(850, 1_000, 3)):
+    for depth in (60, 100, *range(900, 1_000), 100_000):
         path = written(tmp_path / "a.jsonl", f'{{"a": {"[" * depth}1{"]" * depth}}}\n{{"a": null, "b": 1}}')
         for columns in ({}, {"a": pa.string()}):
-            *_, last = rows(path, on_error="skip", columns=columns)
+            *deep, last = rows(path, on_error="skip", columns=columns)
             assert last == {"a": None, "b": 1}
+            assert depth != 100 or len(deep) == len(columns)  # as JSON text it may stay
 
 
 def test_batches_of_long_records_are_short(tmp_path, monkeypatch):
@@ -350,11 +351,8 @@ def test_reading_on_from_anywhere(tmp_path, write):
 
 
 def test_a_broken_row_group_takes_no_other_with_it(tmp_path):
-    path = Path(parquet(tmp_path / "a.parquet", compression="none"))  # only its checksum tells that it is damaged
-    damaged = bytearray(path.read_bytes())
-    begin = pq.read_metadata(path).row_group(2).column(1).data_page_offset
-    damaged[begin + 50 : begin + 90] = b"\xff" * 40
-    path.write_bytes(damaged)
+    path = Path(parquet(tmp_path / "a.parquet", compression="none", use_dictionary=False))
+    path.write_bytes(path.read_bytes().replace(b"text 2500 ", b"tXxt 2500 "))  # which a checksum alone can tell
     with pytest.raises(fm.CorpusError, match=r"a.parquet \(record 2,000\): the file is broken"):
         rows(path)
     whole = [row for row in TABLE.to_pylist() if not 2_000 <= row["id"] < 3_000]
@@ -537,10 +535,14 @@ def test_a_store_that_fails_is_no_broken_record(tmp_path, monkeypatch):
 
 # ---- any size -------------------------------------------------------------------------------------------------------
 
+needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+
+# Not getrusage's peak, which a process takes over from the one that started it.
 PEAK = """
-import resource, sys
+import sys
 from fastmask.corpus import read_records
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:"))
 reader = read_records(sys.argv[1])
 before = peak()
 print(sum(batch.read for batch in reader), peak() - before)
@@ -573,16 +575,18 @@ def large_parquet(path: Path, records: int) -> Path:
     return path
 
 
+@needs_proc
 @pytest.mark.parametrize("write", [large_jsonl, large_parquet])
 def test_memory_does_not_grow_with_the_corpus(tmp_path, write):
-    """10⁵ records are 35 and 60 MB in the file, and far more as Python objects."""
+    """10⁵ records are 35 and 60 MB in the file and several times that in memory; what a few batches need is half."""
     read, grown = growth(write(tmp_path / f"a.{write.__name__.partition('_')[2]}", 100_000))
     assert read == 100_000
-    assert grown < 30_000
+    assert grown < 100_000
 
 
+@needs_proc
 @pytest.mark.long
 def test_memory_does_not_grow_with_ten_million_records(tmp_path):
     read, grown = growth(large_jsonl(tmp_path / "a.jsonl", 10_000_000))
     assert read == 10_000_000
-    assert grown < 50_000
+    assert grown < 100_000
