@@ -53,8 +53,13 @@ def mask_file_bytes(con: Constraint) -> bytes:
 
 
 def write_masks(con: Constraint, file: str | os.PathLike[str], **options: Any) -> None:
-    """Write the file to a path or an fsspec URL; ``options`` are the file system's."""
-    import fsspec
+    """Write the file to a path or an fsspec URL: whole or not at all; ``options`` are the file system's.
 
-    with fsspec.open(os.fspath(file), "wb", **options) as out:
+    Raises:
+        OSError: it cannot be written.
+    """
+    from fsspec.core import url_to_fs
+
+    store, path = url_to_fs(os.fspath(file), **options)
+    with store.transaction, store.open(path, "wb") as out:  # a local file takes its name once it is complete
         out.write(mask_file_bytes(con))
