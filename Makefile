@@ -26,7 +26,8 @@ test-long: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
 # The whole suite on a kernel that checks its addresses and its arithmetic; the threaded tests on one that looks for
-# races. The thread sanitizer cannot follow a fork that begins threads of its own, so that one test is left out.
+# races. The thread sanitizer cannot follow a fork that begins threads of its own, so that one test is left out, nor
+# see how libraries that were built without it keep their threads apart, so it is told to leave those alone.
 SANITIZED = $(BIN)/python -m pytest -p no:cacheprovider -m "not long"
 
 test-asan: $(VENV)/.installed
@@ -36,7 +37,7 @@ test-asan: $(VENV)/.installed
 
 test-tsan: $(VENV)/.installed
 	FASTMASK_SANITIZE=thread $(BIN)/python setup.py -q build --build-base build/tsan --build-lib build/tsan/lib
-	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" TSAN_OPTIONS="halt_on_error=1 report_signal_unsafe=0" \
+	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" TSAN_OPTIONS="halt_on_error=1 report_signal_unsafe=0 ignore_noninstrumented_modules=1" \
 	PYTHONPATH=build/tsan/lib $(SANITIZED) -k "thread and not fork"
 
 bench: $(VENV)/.installed
