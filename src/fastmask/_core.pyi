@@ -9,6 +9,8 @@ _I32 = npt.NDArray[np.int32]
 _I64 = npt.NDArray[np.int64]
 _U64 = npt.NDArray[np.uint64]
 _U8 = npt.NDArray[np.uint8]
+_F32 = npt.NDArray[np.float32]
+_F64 = npt.NDArray[np.float64]
 
 FREE: int
 DONE: int
@@ -104,3 +106,21 @@ class Engine:
 class Replay:
     def __init__(self, engine: Engine, after: int | None) -> None: ...
     def read(self, tokens: _I64) -> tuple[_I32, _U64, _U64]: ...
+
+class Logits:
+    def __init__(self, bits: npt.NDArray[Any], dtype: str, starts: _I64, width: int) -> None: ...
+
+class Divergence:
+    def __init__(
+        self,
+        engine: Engine,
+        states: _I32,
+        teacher: Logits,
+        student: Logits,
+        penalties: _F32,
+        mask_on: str,
+        temperature: float,
+        reverse: bool,
+    ) -> None: ...
+    def losses(self, upstream: _F32 | None, gradient: npt.NDArray[Any] | None) -> tuple[_F32, _F64]: ...
+    def gradient(self, sums: _F64, upstream: _F32, gradient: npt.NDArray[Any]) -> None: ...
