@@ -36,61 +36,37 @@ struct Logits {
   LogitRows rows() const { return {bits.data(), kind, starts.data(), width}; }
 };
 
-// The rows of a divergence, checked against one another, and what their losses and gradients are made of.
-class Divergence {
- public:
-  Divergence(Engine& engine, const Array<State>& states, const Logits& teacher, const Logits& student,
-             const Array<float>& penalties, const std::string& mask_on, double temperature, bool reverse)
-      : states_(states), penalties_(penalties), teacher_(teacher), student_(student) {
-    const py::ssize_t count = states.size();
-    require_length(teacher.starts.size(), count, "teacher");
-    require_length(student.starts.size(), count, "student");
-    require_length(penalties.size(), count, "penalties");
-    const bool on_teacher = mask_on == "teacher" || mask_on == "both";
-    const bool on_student = mask_on == "student" || mask_on == "both";
-    const bool masked = on_teacher || on_student;
-    if (masked && std::max(teacher.width, student.width) < engine.masks.vocab_size())
-      throw Error(ErrorKind::kInput, "logits are narrower than the vocabulary");
-    rows_ = {teacher.rows(), student.rows(), count, masked ? &engine.masks : nullptr, states_.data(), penalties_.data(),
-             on_teacher, on_student, temperature, reverse ? Side::kStudent : Side::kTeacher};
+// Losses [N]; with `upstream` [N] the gradient goes to `out`, [N, width] bits of the student's kind.
+Array<float> losses_of(Engine& engine, const Array<State>& states, const Logits& teacher, const Logits& student,
+                       const Array<float>& penalties, const std::string& mask_on, double temperature, bool reverse,
+                       const std::optional<Array<float>>& upstream, std::optional<py::array> out) {
+  const py::ssize_t count = states.size();
+  require_length(teacher.starts.size(), count, "teacher");
+  require_length(student.starts.size(), count, "student");
+  require_length(penalties.size(), count, "penalties");
+  DivergenceGradient gradient{nullptr, nullptr};
+  if (upstream && out) {
+    require_length(upstream->size(), count, "upstream");
+    require_length(out->nbytes(), count * student.width * size_of(student.kind), "gradient, in bytes,");
+    if ((out->flags() & py::array::c_style) == 0) throw Error(ErrorKind::kInput, "the gradient must lie in one piece");
+    gradient = {upstream->data(), out->mutable_data()};
   }
-
-  // (losses [N], sums [N, 5]); with `upstream` the gradient goes to `out`, [N, width] bits of the student's kind.
-  py::tuple losses(const std::optional<Array<float>>& upstream, const std::optional<py::array>& out) const {
-    Array<float> losses(rows_.count);
-    Array<double> sums({static_cast<py::ssize_t>(rows_.count), py::ssize_t{kDivergenceSums}});
-    DivergenceGradient gradient{nullptr, nullptr};
-    if (upstream && out) gradient = gradient_of(*upstream, *out);
-    auto* written = reinterpret_cast<DivergenceSums*>(sums.mutable_data());
-    float* values = losses.mutable_data();
-    {
-      const py::gil_scoped_release unlock;
-      divergence(rows_, written, values, gradient);
-    }
-    return py::make_tuple(losses, sums);
-  }
-
-  void gradient(const Array<double>& sums, const Array<float>& upstream, const py::array& out) const {
-    require_length(sums.size(), rows_.count * kDivergenceSums, "sums");
-    const DivergenceGradient gradient = gradient_of(upstream, out);
-    const auto* given = reinterpret_cast<const DivergenceSums*>(sums.data());
+  const bool on_teacher = mask_on == "teacher" || mask_on == "both";
+  const bool on_student = mask_on == "student" || mask_on == "both";
+  const bool masked = on_teacher || on_student;
+  if (masked && std::max(teacher.width, student.width) < engine.masks.vocab_size())
+    throw Error(ErrorKind::kInput, "logits are narrower than the vocabulary");
+  const DivergenceRows rows{teacher.rows(), student.rows(), count, masked ? &engine.masks : nullptr, states.data(),
+                            penalties.data(), on_teacher, on_student, temperature,
+                            reverse ? Side::kStudent : Side::kTeacher};
+  Array<float> losses(count);
+  float* values = losses.mutable_data();
+  {
     const py::gil_scoped_release unlock;
-    divergence_gradient(rows_, given, gradient);
+    divergence(rows, values, gradient);
   }
-
- private:
-  DivergenceGradient gradient_of(const Array<float>& upstream, const py::array& out) const {
-    require_length(upstream.size(), rows_.count, "upstream");
-    require_length(out.nbytes(), rows_.count * rows_.student.width * size_of(rows_.student.kind), "gradient, in bytes,");
-    if ((out.flags() & py::array::c_style) == 0) throw Error(ErrorKind::kInput, "the gradient must lie in one piece");
-    return {upstream.data(), const_cast<py::array&>(out).mutable_data()};
-  }
-
-  const Array<State> states_;  // these four keep alive what `rows_` points to
-  const Array<float> penalties_;
-  const Logits teacher_, student_;
-  DivergenceRows rows_;
-};
+  return losses;
+}
 
 }  // namespace
 
@@ -98,15 +74,9 @@ void define_divergence(py::module_& m) {
   py::class_<Logits>(m, "Logits")
       .def(py::init<py::array, const std::string&, Array<int64_t>, int64_t>(), py::arg("bits"), py::arg("dtype"),
            py::arg("starts").noconvert(), py::arg("width"));
-  py::class_<Divergence>(m, "Divergence")
-      .def(py::init<Engine&, const Array<State>&, const Logits&, const Logits&, const Array<float>&, const std::string&,
-                    double, bool>(),
-           py::keep_alive<1, 2>(), py::arg("engine"), py::arg("states").noconvert(), py::arg("teacher"),
-           py::arg("student"), py::arg("penalties").noconvert(), py::arg("mask_on"), py::arg("temperature"),
-           py::arg("reverse"))
-      .def("losses", &Divergence::losses, py::arg("upstream"), py::arg("gradient"))
-      .def("gradient", &Divergence::gradient, py::arg("sums").noconvert(), py::arg("upstream").noconvert(),
-           py::arg("gradient"));
+  m.def("divergence", &losses_of, py::arg("engine"), py::arg("states").noconvert(), py::arg("teacher"),
+        py::arg("student"), py::arg("penalties").noconvert(), py::arg("mask_on"), py::arg("temperature"),
+        py::arg("reverse"), py::arg("upstream"), py::arg("gradient"));
 }
 
 }  // namespace fastmask

@@ -6,9 +6,10 @@
 // before the exponential, so that no mass is ever had as the difference of two others, and rows without a forbidden
 // token are plain divergences to the last bit.
 //
-// Cost: a row's logits come from memory once for the loss and, if it fits the second-level cache, its gradient. Beyond
-// the results there are some kilobytes a thread. Every row is one thread's, summed up in an order that depends on
-// nothing but its width: no batch split, thread count or SIMD path shows in a result.
+// Cost: a row's logits are read once and its exponentials taken once, for the loss and the gradient together. What the
+// gradient is made of waits for the sums in 8 bytes an element of one row a thread, which a second-level cache holds;
+// nothing else is written but results. Every row is one thread's, summed up in an order that depends on nothing but its
+// width: no batch split, thread count or SIMD path shows in a result.
 #pragma once
 
 #include <cstdint>
@@ -31,24 +32,14 @@ struct DivergenceRows {
   Side first;          // KL(teacher ‖ student) if kTeacher, else KL(student ‖ teacher)
 };
 
-// What the gradient needs to know of a row, found on the way to its loss.
-struct DivergenceSums {
-  double first_max, second_max;  // of the penalised logits
-  double first, second, dot;     // Σ e^x, Σ e^y, Σ e^x (x - y)
-};
-constexpr int64_t kDivergenceSums = sizeof(DivergenceSums) / sizeof(double);
-
 // d(Σ upstream·loss)/d(student logits): rows of the student's width, one behind the other, in the student's kind.
 struct DivergenceGradient {
   const float* upstream;  // [count]
   void* out;              // [count, student.width]; may be null: no gradient
 };
 
-// Fills sums [count] and losses [count], and the gradient if there is one to be filled.
+// Fills losses [count], and the gradient if there is one to be filled.
 // Throws Error{kTokenRange} for a state outside the masks' automaton.
-void divergence(const DivergenceRows& rows, DivergenceSums* sums, float* losses, const DivergenceGradient& gradient);
-
-// The gradient alone, bit for bit that of `divergence`, from the sums which that left.
-void divergence_gradient(const DivergenceRows& rows, const DivergenceSums* sums, const DivergenceGradient& gradient);
+void divergence(const DivergenceRows& rows, float* losses, const DivergenceGradient& gradient);
 
 }  // namespace fastmask

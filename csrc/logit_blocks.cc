@@ -60,6 +60,11 @@ const float* load_block(const LogitRows& rows, int64_t row, int64_t first, const
   return scratch;
 }
 
+const void* block_address(const LogitRows& rows, int64_t row, int64_t first) {
+  const int64_t at = rows.starts[row] + std::min(first, rows.width);
+  return static_cast<const char*>(rows.data) + at * size_of(rows.kind);
+}
+
 void store_block(const float* block, int64_t count, FloatKind kind, void* out) {
   switch (kind) {
     case FloatKind::kFloat32: std::memcpy(out, block, count * sizeof(float)); return;

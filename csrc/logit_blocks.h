@@ -31,6 +31,9 @@ struct Penalty {
 // nothing to do to them, where they are.
 const float* load_block(const LogitRows& rows, int64_t row, int64_t first, const Penalty& penalty, float* scratch);
 
+// Where a block begins in memory, or the row ends: a hint of what will be read next.
+const void* block_address(const LogitRows& rows, int64_t row, int64_t first);
+
 // Writes the first `count` floats of a block as `kind`.
 void store_block(const float* block, int64_t count, FloatKind kind, void* out);
 

@@ -51,57 +51,62 @@ FASTMASK_INLINE float max_body(const float* block) {
   return lanes[0];
 }
 
-FASTMASK_INLINE SoftmaxSums sums_body(const float* first, const float* second, SoftmaxFrame frame) {
+// The cache lines that as many floats take.
+FASTMASK_INLINE void prefetch(const void* memory, int64_t first, int64_t count) {
+#if defined(__GNUC__) || defined(__clang__)
+  for (int64_t i = first; i < first + count; i += 16) __builtin_prefetch(static_cast<const float*>(memory) + i);
+#else
+  (void)memory, (void)first, (void)count;
+#endif
+}
+
+template <Keep keep>
+FASTMASK_INLINE SoftmaxSums sums_body(const float* first, const float* second, SoftmaxFrame frame,
+                                      float* __restrict kept_first, float* __restrict kept_other, Upcoming next) {
   alignas(64) float firsts[kLanes] = {}, seconds[kLanes] = {}, dots[kLanes] = {};
-  for (int64_t at = 0; at < kBlock; at += kLanes)
+  for (int64_t at = 0; at < kBlock; at += kLanes) {
+    prefetch(next.one, at, kLanes);
+    prefetch(next.other, at, kLanes);
     for (int64_t i = 0; i < kLanes; ++i) {
       const float x = (first[at + i] - frame.first_max) * frame.rate;
       const float y = (second[at + i] - frame.second_max) * frame.rate;
-      const float e = exp_of(x);
-      const float dot = e * (x - y);
-      firsts[i] += e;
-      seconds[i] += exp_of(y);
-      dots[i] += zero_where(e == 0.0f, dot);
+      const float first_e = exp_of(x), second_e = exp_of(y);
+      const float product = first_e * (x - y);
+      const float dot = zero_where(first_e == 0.0f, product);
+      firsts[i] += first_e;
+      seconds[i] += second_e;
+      dots[i] += dot;
+      if (keep == Keep::kNothing) continue;
+      kept_first[at + i] = first_e;
+      kept_other[at + i] = keep == Keep::kSeconds ? second_e : dot;
     }
+  }
   return {add_up(firsts), add_up(seconds), add_up(dots)};
 }
 
-FASTMASK_INLINE void in_second_body(const float* first, const float* second, SoftmaxFrame frame, float first_scale,
-                                    float second_scale, float* __restrict out) {
-  for (int64_t i = 0; i < kBlock; ++i) {
-    const float x = (first[i] - frame.first_max) * frame.rate;
-    const float y = (second[i] - frame.second_max) * frame.rate;
-    out[i] = exp_of(y) * second_scale - exp_of(x) * first_scale;
-  }
-}
-
-FASTMASK_INLINE void in_first_body(const float* first, const float* second, SoftmaxFrame frame, float first_scale,
-                                   float mean, float* __restrict out) {
-  for (int64_t i = 0; i < kBlock; ++i) {
-    const float x = (first[i] - frame.first_max) * frame.rate;
-    const float y = (second[i] - frame.second_max) * frame.rate;
-    const float e = exp_of(x);
-    const float slope = e * first_scale * ((x - y) - mean);
-    out[i] = zero_where(e == 0.0f, slope);
-  }
+FASTMASK_INLINE void combine_body(const float* first, float first_scale, const float* other, float other_scale,
+                                  float* __restrict out) {
+  for (int64_t i = 0; i < kBlock; ++i) out[i] = first[i] * first_scale + other[i] * other_scale;
 }
 
 }  // namespace
 
 float block_max(const float* block) { return ForMachine<&max_body>::call(block); }
 
-SoftmaxSums block_sums(const float* first, const float* second, const SoftmaxFrame& frame) {
-  return ForMachine<&sums_body>::call(first, second, frame);
+SoftmaxSums block_sums(const float* first, const float* second, const SoftmaxFrame& frame, const Kept& kept,
+                       const Upcoming& next) {
+  switch (kept.what) {
+    case Keep::kNothing: break;
+    case Keep::kSeconds:
+      return ForMachine<&sums_body<Keep::kSeconds>>::call(first, second, frame, kept.first, kept.other, next);
+    case Keep::kDots:
+      return ForMachine<&sums_body<Keep::kDots>>::call(first, second, frame, kept.first, kept.other, next);
+  }
+  return ForMachine<&sums_body<Keep::kNothing>>::call(first, second, frame, nullptr, nullptr, next);
 }
 
-void gradient_in_second(const float* first, const float* second, const SoftmaxFrame& frame, float first_scale,
-                        float second_scale, float* out) {
-  ForMachine<&in_second_body>::call(first, second, frame, first_scale, second_scale, out);
-}
-
-void gradient_in_first(const float* first, const float* second, const SoftmaxFrame& frame, float first_scale,
-                       float mean, float* out) {
-  ForMachine<&in_first_body>::call(first, second, frame, first_scale, mean, out);
+void combine(const float* first, float first_scale, const float* other, float other_scale, float* out) {
+  ForMachine<&combine_body>::call(first, first_scale, other, other_scale, out);
 }
 
 }  // namespace fastmask

@@ -19,16 +19,28 @@ struct SoftmaxSums {
 
 float block_max(const float* block);
 
-SoftmaxSums block_sums(const float* first, const float* second, const SoftmaxFrame& frame);
+// The numbers of a block from which its gradient is made, so that no exponential is taken twice.
+enum class Keep {
+  kNothing,
+  kSeconds,  // e^x and e^y: for a gradient in the second row
+  kDots,     // e^x and e^x (x - y): for one in the first
+};
 
-// out = e^y·second_scale - e^x·first_scale: the gradient of KL(first ‖ second) in `second`, where the scales hold
-// 1/Σ e^x, 1/Σ e^y and whatever else the gradient is multiplied by.
-void gradient_in_second(const float* first, const float* second, const SoftmaxFrame& frame, float first_scale,
-                        float second_scale, float* out);
+struct Kept {
+  Keep what;
+  float *first, *other;  // a block each, unless nothing is kept
+};
 
-// out = e^x·first_scale·(x - y - mean): the gradient of KL(first ‖ second) in `first`, where `mean` is that of x - y
-// under the first distribution.
-void gradient_in_first(const float* first, const float* second, const SoftmaxFrame& frame, float first_scale,
-                       float mean, float* out);
+// Memory to ask for meanwhile, so that it is there when its turn comes: left to itself the processor stops at the end
+// of each page (a block of floats) and waits.
+struct Upcoming {
+  const void *one, *other;
+};
+
+SoftmaxSums block_sums(const float* first, const float* second, const SoftmaxFrame& frame, const Kept& kept,
+                       const Upcoming& next);
+
+// out = first·first_scale + other·other_scale
+void combine(const float* first, float first_scale, const float* other, float other_scale, float* out);
 
 }  // namespace fastmask

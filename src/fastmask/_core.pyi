@@ -10,7 +10,6 @@ _I64 = npt.NDArray[np.int64]
 _U64 = npt.NDArray[np.uint64]
 _U8 = npt.NDArray[np.uint8]
 _F32 = npt.NDArray[np.float32]
-_F64 = npt.NDArray[np.float64]
 
 FREE: int
 DONE: int
@@ -110,17 +109,15 @@ class Replay:
 class Logits:
     def __init__(self, bits: npt.NDArray[Any], dtype: str, starts: _I64, width: int) -> None: ...
 
-class Divergence:
-    def __init__(
-        self,
-        engine: Engine,
-        states: _I32,
-        teacher: Logits,
-        student: Logits,
-        penalties: _F32,
-        mask_on: str,
-        temperature: float,
-        reverse: bool,
-    ) -> None: ...
-    def losses(self, upstream: _F32 | None, gradient: npt.NDArray[Any] | None) -> tuple[_F32, _F64]: ...
-    def gradient(self, sums: _F64, upstream: _F32, gradient: npt.NDArray[Any]) -> None: ...
+def divergence(
+    engine: Engine,
+    states: _I32,
+    teacher: Logits,
+    student: Logits,
+    penalties: _F32,
+    mask_on: str,
+    temperature: float,
+    reverse: bool,
+    upstream: _F32 | None,
+    gradient: npt.NDArray[Any] | None,
+) -> _F32: ...

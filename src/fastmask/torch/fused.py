@@ -84,14 +84,13 @@ _bet = _Bet()
 class _Divergence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, engine: _core.Engine, options: tuple[Any, ...]) -> Tensor:
-        kernel = _kernel(student, teacher, engine, options)
         upstream = gradient = None
         if ctx.needs_input_grad[0] and _bet.upstream is not None:
             upstream = np.full(options[0].shape, _bet.upstream, np.float32)
             gradient = torch.empty(student.shape, dtype=student.dtype)
-        losses, sums = kernel.losses(upstream, None if gradient is None else bits(gradient))
+        losses = _run(student, teacher, engine, options, upstream, gradient)
         ctx.save_for_backward(student, teacher)
-        ctx.rest = engine, options, sums
+        ctx.rest = engine, options
         ctx.upstream, ctx.gradient = upstream, gradient
         return torch.from_numpy(losses).view(student.shape[:-1])
 
@@ -99,20 +98,37 @@ class _Divergence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         student, teacher = ctx.saved_tensors
-        engine, options, sums = ctx.rest
+        engine, options = ctx.rest
         given = upstream.reshape(-1).contiguous().numpy()
         _bet.learn(given)
         gradient, ctx.gradient = ctx.gradient, None  # handed out once: what is done to it then is not ours to know
         if gradient is None or not np.array_equal(ctx.upstream, given):
             gradient = torch.empty(student.shape, dtype=student.dtype) if gradient is None else gradient
-            _kernel(student, teacher, engine, options).gradient(sums, given, bits(gradient))
+            _run(student, teacher, engine, options, given, gradient)
         return gradient, None, None, None
 
 
-def _kernel(student: Tensor, teacher: Tensor, engine: _core.Engine, options: tuple[Any, ...]) -> _core.Divergence:
+def _run(
+    student: Tensor,
+    teacher: Tensor,
+    engine: _core.Engine,
+    options: tuple[Any, ...],
+    upstream: npt.NDArray[np.float32] | None,
+    gradient: Tensor | None,
+) -> npt.NDArray[np.float32]:
+    """The losses [N]; fills ``gradient``, if there is one, with that of their sum weighed by ``upstream`` [N]."""
     states, penalties, mask_on, temperature, reverse = options
-    return _core.Divergence(
-        engine, states, _logits(teacher), _logits(student), penalties, mask_on, temperature, reverse
+    return _core.divergence(
+        engine,
+        states,
+        _logits(teacher),
+        _logits(student),
+        penalties,
+        mask_on,
+        temperature,
+        reverse,
+        upstream,
+        None if gradient is None else bits(gradient),
     )
 
 
