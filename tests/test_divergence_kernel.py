@@ -334,6 +334,15 @@ def test_logits_that_changed_are_noticed():
         loss.backward()
 
 
+def test_without_a_graph_no_gradient_is_written(monkeypatch):
+    student, teacher, states, con = batch()
+    for _ in range(3):
+        with_gradient(student, teacher, states, con)  # now it would be foreseen
+    monkeypatch.setattr(torch, "empty", None)
+    with torch.no_grad():
+        kl(student.requires_grad_(), teacher, states, con)
+
+
 def test_what_asks_for_no_gradient_gets_none():
     student, teacher, states, con = batch()
     assert not kl(student, teacher.requires_grad_(), states, con).requires_grad

@@ -61,7 +61,8 @@ def divergence(
     penalties[...] = penalty.detach().cpu().float().numpy() if isinstance(penalty, Tensor) else penalty
     flat_states = state_array(states).reshape(-1) if mask_on != "none" else np.zeros(rows.numel(), np.int32)
     options = (flat_states, penalties.reshape(-1), mask_on, float(temperature), bool(reverse))
-    losses: Tensor = _Divergence.apply(student, teacher.detach(), con.core, options)  # type: ignore[no-untyped-call]
+    bet = _bet.upstream if student.requires_grad and torch.is_grad_enabled() else None
+    losses: Tensor = _Divergence.apply(student, teacher.detach(), con.core, options, bet)  # type: ignore[no-untyped-call]
     return losses
 
 
@@ -83,10 +84,17 @@ _bet = _Bet()
 
 class _Divergence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, student: Tensor, teacher: Tensor, engine: _core.Engine, options: tuple[Any, ...]) -> Tensor:
+    def forward(
+        ctx: Any,
+        student: Tensor,
+        teacher: Tensor,
+        engine: _core.Engine,
+        options: tuple[Any, ...],
+        bet: float | None,
+    ) -> Tensor:
         upstream = gradient = None
-        if ctx.needs_input_grad[0] and _bet.upstream is not None:
-            upstream = np.full(options[0].shape, _bet.upstream, np.float32)
+        if bet is not None:
+            upstream = np.full(options[0].shape, bet, np.float32)
             gradient = torch.empty(student.shape, dtype=student.dtype)
         losses = _run(student, teacher, engine, options, upstream, gradient)
         ctx.save_for_backward(student, teacher)
@@ -105,7 +113,7 @@ class _Divergence(torch.autograd.Function):
         if gradient is None or not np.array_equal(ctx.upstream, given):
             gradient = torch.empty(student.shape, dtype=student.dtype) if gradient is None else gradient
             _run(student, teacher, engine, options, given, gradient)
-        return gradient, None, None, None
+        return gradient, None, None, None, None
 
 
 def _run(
