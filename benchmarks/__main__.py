@@ -13,6 +13,7 @@ from rich.console import Console
 import benchmarks.compile
 import benchmarks.corpus
 import benchmarks.generation
+import benchmarks.losses
 import benchmarks.memory
 import benchmarks.rows
 import benchmarks.schemas
@@ -26,6 +27,7 @@ GROUPS = {
     "compile": benchmarks.compile.run,
     "generation": benchmarks.generation.run,
     "corpus": benchmarks.corpus.run,
+    "losses": benchmarks.losses.run,
     "memory": benchmarks.memory.run,
     "schemas": benchmarks.schemas.run,
 }

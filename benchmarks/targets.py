@@ -49,6 +49,13 @@ TARGETS = {
     "corpus.states": Target("states, against the fastest peer's batched form", 50, "× faster"),
     "corpus.masks": Target("packed masks, against the fastest peer's batched form", 1, "× faster"),
     "corpus.text": Target("tokenizer's share of annotating text", 0.95, "of the time"),
+    # losses
+    "losses.eager": Target("distillation, forward and backward, against eager torch with a bool mask", 25, "× faster"),
+    "losses.compiled": Target("distillation, forward and backward, against torch.compile of the same", 5, "× faster"),
+    "losses.traffic": Target(
+        "distillation, against its memory traffic at the rate of copying", 2, "× its time", more_is_better=False
+    ),
+    "losses.memory": Target("peak memory beyond inputs and gradient", 0.01, "of a logit matrix", more_is_better=False),
     # size
     "memory.constraint": Target("a constraint with all its masks", 2e6, "bytes", more_is_better=False),
     "memory.import": Target("import fastmask in a fresh process", 0.15, "s", more_is_better=False),

@@ -1,10 +1,10 @@
-// The only file that knows Python. Each function checks its arrays, takes plain pointers, releases the
-// interpreter lock, calls one kernel function and returns; no logic lives here.
+// The bindings*.* alone know Python. Each function checks its arrays, takes plain pointers, releases the interpreter
+// lock, calls one kernel function and returns; no logic lives here.
 //
 // Lifetimes: arrays are borrowed while the lock is released. The caller's frame keeps them alive, and numpy
 // never moves a buffer that someone holds.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
+#include "bindings.h"
+
 #include <pybind11/stl.h>
 
 #include <algorithm>
@@ -15,20 +15,14 @@
 #include "bitmask.h"
 #include "error.h"
 #include "token_table.h"
-#include "mask_table.h"
 #include "regex.h"
 #include "replay.h"
 #include "thread_pool.h"
 #include "token_classes.h"
 #include "trie_product.h"
 
-namespace py = pybind11;
-
 namespace fastmask {
 namespace {
-
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;  // bound with noconvert(): never a silent copy
 
 const char* error_class(ErrorKind kind) {
   switch (kind) {
@@ -48,19 +42,6 @@ void translate(std::exception_ptr pointer) {
     PyErr_SetString(type.ptr(), error.what());
   }
 }
-
-void require_length(py::ssize_t actual, py::ssize_t expected, const char* name) {
-  if (actual != expected)
-    throw Error(ErrorKind::kInput, std::string(name) + " has " + std::to_string(actual) + " elements, expected " +
-                                       std::to_string(expected));
-}
-
-// A constraint for one vocabulary: the automaton that is walked and the table of its masks.
-struct Engine {
-  explicit Engine(std::shared_ptr<const TokenAutomaton> a) : automaton(std::move(a)), masks(automaton) {}
-  const std::shared_ptr<const TokenAutomaton> automaton;
-  MaskTable masks;
-};
 
 std::shared_ptr<const Automaton> automaton_from_transitions(const Array<int32_t>& from, const Array<uint8_t>& bytes,
                                                             const Array<int32_t>& to, int32_t num_states,
@@ -426,6 +407,7 @@ PYBIND11_MODULE(_core, m) {
   define_sources(m);
   define_engine(m);
   define_replay(m);
+  define_divergence(m);
 }
 
 }  // namespace

@@ -36,4 +36,32 @@ inline Simd simd() {
   return found;
 }
 
+// One function, compiled for each set of instructions: `ForMachine<&body>::call(…)` runs the best that there is. The
+// body is FASTMASK_INLINE and made of plain loops. Floating-point results are the same on every path, because the
+// compiler may neither reorder a body's sums nor fuse products into them (-ffp-contract=off).
+template <auto body>
+struct ForMachine;
+
+template <class Result, class... Arguments, Result (*body)(Arguments...)>
+struct ForMachine<body> {
+  static Result plain(Arguments... arguments) { return body(arguments...); }
+#ifdef FASTMASK_X86
+  FASTMASK_AVX2 static Result avx2(Arguments... arguments) { return body(arguments...); }
+  FASTMASK_AVX512 static Result avx512(Arguments... arguments) { return body(arguments...); }
+#endif
+
+  static auto choose() {
+#ifdef FASTMASK_X86
+    if (simd() == Simd::kAvx512) return &avx512;
+    if (simd() == Simd::kAvx2) return &avx2;
+#endif
+    return &plain;
+  }
+
+  static Result call(Arguments... arguments) {
+    static const auto chosen = choose();
+    return chosen(arguments...);
+  }
+};
+
 }  // namespace fastmask

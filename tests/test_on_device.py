@@ -117,7 +117,8 @@ def test_a_number_out_of_range_leads_to_dead(dtype):
 
 def test_the_losses_take_it_in_the_constraint_s_place():
     student, teacher = logits(CON.num_states, V + 3), logits(CON.num_states, V)
-    same(fmt.constrained_kl(student, teacher, STATES, DEV), fmt.constrained_kl(student, teacher, STATES, CON))
+    expected = fmt.constrained_kl(student, teacher, STATES, CON, engine="torch")
+    same(fmt.constrained_kl(student, teacher, STATES, DEV), expected)
     same(fmt.invalid_mass(student, STATES, DEV), fmt.invalid_mass(student, STATES, CON))
 
 

@@ -9,6 +9,7 @@ _I32 = npt.NDArray[np.int32]
 _I64 = npt.NDArray[np.int64]
 _U64 = npt.NDArray[np.uint64]
 _U8 = npt.NDArray[np.uint8]
+_F32 = npt.NDArray[np.float32]
 
 FREE: int
 DONE: int
@@ -105,3 +106,19 @@ class Engine:
 class Replay:
     def __init__(self, engine: Engine, after: int | None) -> None: ...
     def read(self, tokens: _I64) -> tuple[_I32, _U64, _U64]: ...
+
+class Logits:
+    def __init__(self, bits: npt.NDArray[Any], dtype: str, starts: _I64, width: int) -> None: ...
+
+def divergence(
+    engine: Engine,
+    states: _I32,
+    teacher: Logits,
+    student: Logits,
+    penalties: _F32,
+    mask_on: str,
+    temperature: float,
+    reverse: bool,
+    upstream: _F32 | None,
+    gradient: npt.NDArray[Any] | None,
+) -> _F32: ...

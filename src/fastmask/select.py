@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fastmask.constraint import Constraint
 
-__all__ = ["select"]
+__all__ = ["bits", "select"]
 
 # The kernel moves bit patterns and need not know what they mean.
 _SIGNED = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -36,14 +36,14 @@ def select(
     Returns:
         bool [n]: was anything kept? Not where all that is allowed was ``-inf`` already.
     """
-    return con.core.select_rows(states, rows, _bits(scores), _minus_infinity(scores.dtype), _bits(out))
+    return con.core.select_rows(states, rows, bits(scores), _minus_infinity(scores.dtype), bits(out))
 
 
-def _bits(scores: Tensor) -> npt.NDArray[np.unsignedinteger]:
+def bits(scores: Tensor) -> npt.NDArray[np.unsignedinteger]:
     """A view of the same memory as unsigned integers, which numpy has for every width (for bfloat16 too)."""
     return scores.detach().view(_SIGNED[scores.itemsize]).numpy().view(_UNSIGNED[scores.itemsize])
 
 
 @cache
 def _minus_infinity(dtype: torch.dtype) -> int:
-    return int(_bits(torch.tensor([-torch.inf], dtype=dtype))[0])
+    return int(bits(torch.tensor([-torch.inf], dtype=dtype))[0])

@@ -20,7 +20,7 @@ from fastmask.hf.generation import Generation, Generations, Group, States, group
 from fastmask.hf.rules import rules_of
 from fastmask.rows import After, integer
 from fastmask.select import select
-from fastmask.torch import require_width
+from fastmask.torch.inputs import require_width
 
 __all__ = ["ConstraintLogitsProcessor"]
 

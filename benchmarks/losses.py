@@ -1,0 +1,137 @@
+"""Constrained distillation, forward and backward: beside torch with a boolean mask, eager and compiled, and beside the
+memory traffic that no loss with a gradient can do without.
+
+That floor: two logits read and one gradient written, 12 bytes an element, at the rate at which this machine copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import fastmask as fm
+import fastmask.torch as fmt
+from benchmarks.harness import Contender, Report
+from benchmarks.workloads import Workload, padded, workloads
+
+ROWS = 512
+PENALTY = 10.0
+THREADS = 2
+FLOOR_BYTES = 12
+OURS = "fastmask"
+
+
+def run(report: Report) -> None:
+    torch.set_num_threads(THREADS)
+    fm.set_num_threads(THREADS)
+    workload = next(workloads(report.settings.quick))
+    problem = Problem(workload, rows=16 if report.settings.quick else ROWS)
+    contenders = {name: problem.contender(loss) for name, loss in losses(problem, report).items()}
+    contenders["12 bytes an element, at this machine's rate of copying"] = problem.floor()
+    race = report.race("losses", problem.name, "s/element", contenders, OURS)
+    for target, name in zip(("losses.eager", "losses.compiled"), (EAGER, COMPILED), strict=True):
+        if name in contenders:
+            report.find_ratio(target, problem.name, race, name, OURS)
+    report.find_ratio("losses.traffic", problem.name, race, OURS, list(contenders)[-1])
+    memory(problem, report)
+
+
+class Problem:
+    """Logits at random, states in the order in which the corpus meets them."""
+
+    def __init__(self, workload: Workload, rows: int) -> None:
+        self.con = workload.constraint()
+        tokens, lengths = padded(workload.answers)
+        walked = self.con.walk(tokens, lengths=lengths)
+        met = walked[np.arange(walked.shape[1]) < lengths[:, None]]
+        self.states = torch.from_numpy(np.resize(met, rows))
+        self.allowed = self.con.allowed(self.states)
+        draw = torch.Generator().manual_seed(0)
+        self.student, self.teacher = (torch.randn(rows, self.con.vocab_size, generator=draw) * 3 for _ in range(2))
+        self.student.requires_grad_()
+        self.name = f"{workload.name} · {rows} rows"
+
+    def step(self, loss: Callable[[], Tensor]) -> None:
+        self.student.grad = None
+        loss().mean().backward()
+
+    def contender(self, loss: Callable[[], Tensor]) -> Contender:
+        return Contender(lambda: self.step(loss), self.student.numel())
+
+    def floor(self) -> Contender:
+        """Copying moves 8 bytes an element; a unit is what 12 bytes take."""
+        source, out = self.teacher, torch.empty_like(self.teacher)
+        return Contender(lambda: out.copy_(source), 2 * source.element_size() * source.numel() // FLOOR_BYTES)
+
+
+EAGER, COMPILED = "torch, eager, mask at hand", "torch.compile, mask at hand"
+
+
+def losses(problem: Problem, report: Report) -> dict[str, Callable[[], Tensor]]:
+    """Every way to have the loss, after a look at whether they agree."""
+    student, teacher, states, con = problem.student, problem.teacher, problem.states, problem.con
+    ways: dict[str, Callable[[], Tensor]] = {
+        OURS: lambda: fmt.constrained_kl(student, teacher, states, con, penalty=PENALTY, engine="fused"),
+        "fastmask, plain torch": lambda: fmt.constrained_kl(
+            student, teacher, states, con, penalty=PENALTY, engine="torch"
+        ),
+        EAGER: lambda: with_mask(student, teacher, problem.allowed),
+    }
+    compiled = torch.compile(with_mask)
+    try:
+        problem.step(lambda: compiled(student, teacher, problem.allowed))
+        ways[COMPILED] = lambda: compiled(student, teacher, problem.allowed)
+    except Exception as error:  # no compiler at hand shows itself in many ways
+        report.note(f"losses: torch.compile left out, {type(error).__name__}: {str(error).splitlines()[0][:100]}")
+    require_agreement(problem, ways)
+    return ways
+
+
+def with_mask(student: Tensor, teacher: Tensor, allowed: Tensor) -> Tensor:
+    """What one would write: the penalty by a boolean mask, two log-softmaxes, the sum."""
+    log_p = torch.where(allowed, teacher, teacher - PENALTY).log_softmax(-1)
+    return (log_p.exp() * (log_p - student.log_softmax(-1))).sum(-1)
+
+
+def require_agreement(problem: Problem, ways: dict[str, Callable[[], Tensor]]) -> None:
+    """Values and gradients, of our bets on the weight of the loss too: the third step has the gradient foreseen."""
+    expected: tuple[Tensor, Tensor | None] | None = None
+    for name, loss in ways.items():
+        for _ in range(3):
+            problem.step(loss)
+            found = loss().detach(), problem.student.grad
+            expected = expected or found
+            for one, other in zip(found, expected, strict=True):
+                # torch adds up 50,257 float32 numbers with errors of some 1e-5
+                if not torch.allclose(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max())):
+                    raise AssertionError(f"{name} and {OURS} differ by {float((one - other).abs().max())}")
+
+
+def memory(problem: Problem, report: Report) -> None:
+    """The most that a step holds beyond its inputs and the gradient, as a share of one matrix of logits."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not reset.exists():
+        report.note("losses: peak memory left out, this system does not tell it")
+        return
+
+    def kilobytes(field: str) -> int:
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+    matrix = problem.student.numel() * problem.student.element_size()
+    shares = []
+    for _ in range(report.settings.rounds):
+        problem.student.grad = None
+        before = kilobytes("VmRSS")
+        reset.write_text("5", encoding="utf-8")  # the peak begins anew (proc(5))
+        problem.step(
+            lambda: fmt.constrained_kl(
+                problem.student, problem.teacher, problem.states, problem.con, penalty=PENALTY, engine="fused"
+            )
+        )
+        shares.append(((kilobytes("VmHWM") - before) * 1024 - matrix) / matrix)
+    report.find("losses.memory", problem.name, max(0.0, *shares))

@@ -1,0 +1,36 @@
+// What the files that know Python share.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <string>
+
+#include "error.h"
+#include "mask_table.h"
+#include "token_automaton.h"
+
+namespace fastmask {
+
+namespace py = pybind11;
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;  // bound with noconvert(): never a silent copy
+
+inline void require_length(py::ssize_t actual, py::ssize_t expected, const char* name) {
+  if (actual != expected)
+    throw Error(ErrorKind::kInput, std::string(name) + " has " + std::to_string(actual) + " elements, expected " +
+                                       std::to_string(expected));
+}
+
+// A constraint for one vocabulary: the automaton that is walked and the table of its masks.
+struct Engine {
+  explicit Engine(std::shared_ptr<const TokenAutomaton> a) : automaton(std::move(a)), masks(automaton) {}
+  const std::shared_ptr<const TokenAutomaton> automaton;
+  MaskTable masks;
+};
+
+void define_divergence(py::module_& m);  // bindings_divergence.cc
+
+}  // namespace fastmask

@@ -1,0 +1,82 @@
+// The divergences, bound for Python: see bindings.cc.
+#include <pybind11/stl.h>
+
+#include <algorithm>
+
+#include "bindings.h"
+#include "divergence.h"
+
+namespace fastmask {
+namespace {
+
+// Rows of logits of any floating-point kind, as bit patterns in one flat array.
+struct Logits {
+  py::array bits;
+  FloatKind kind;
+  Array<int64_t> starts;
+  int64_t width;
+
+  Logits(py::array flat, const std::string& dtype, Array<int64_t> first, int64_t wide)
+      : bits(std::move(flat)), kind(kind_of(dtype)), starts(std::move(first)), width(wide) {
+    const bool flat_and_whole = bits.ndim() == 1 && (bits.flags() & py::array::c_style) != 0;
+    if (!flat_and_whole || bits.itemsize() != static_cast<py::ssize_t>(size_of(kind)))
+      throw Error(ErrorKind::kInput, "logits must be one flat array of " + dtype);
+    for (py::ssize_t row = 0; row < starts.size(); ++row)
+      if (starts.data()[row] < 0 || width < 0 || starts.data()[row] > bits.size() - width)
+        throw Error(ErrorKind::kInput, "row " + std::to_string(row) + " lies outside the logits");
+  }
+
+  static FloatKind kind_of(const std::string& dtype) {
+    if (dtype == "float32") return FloatKind::kFloat32;
+    if (dtype == "bfloat16") return FloatKind::kBfloat16;
+    if (dtype == "float16") return FloatKind::kFloat16;
+    throw Error(ErrorKind::kInput, "no logits of " + dtype);
+  }
+
+  LogitRows rows() const { return {bits.data(), kind, starts.data(), width}; }
+};
+
+// Losses [N]; with `upstream` [N] the gradient goes to `out`, [N, width] bits of the student's kind.
+Array<float> losses_of(Engine& engine, const Array<State>& states, const Logits& teacher, const Logits& student,
+                       const Array<float>& penalties, const std::string& mask_on, double temperature, bool reverse,
+                       const std::optional<Array<float>>& upstream, std::optional<py::array> out) {
+  const py::ssize_t count = states.size();
+  require_length(teacher.starts.size(), count, "teacher");
+  require_length(student.starts.size(), count, "student");
+  require_length(penalties.size(), count, "penalties");
+  DivergenceGradient gradient{nullptr, nullptr};
+  if (upstream && out) {
+    require_length(upstream->size(), count, "upstream");
+    require_length(out->nbytes(), count * student.width * size_of(student.kind), "gradient, in bytes,");
+    if ((out->flags() & py::array::c_style) == 0) throw Error(ErrorKind::kInput, "the gradient must lie in one piece");
+    gradient = {upstream->data(), out->mutable_data()};
+  }
+  const bool on_teacher = mask_on == "teacher" || mask_on == "both";
+  const bool on_student = mask_on == "student" || mask_on == "both";
+  const bool masked = on_teacher || on_student;
+  if (masked && std::max(teacher.width, student.width) < engine.masks.vocab_size())
+    throw Error(ErrorKind::kInput, "logits are narrower than the vocabulary");
+  const DivergenceRows rows{teacher.rows(), student.rows(), count, masked ? &engine.masks : nullptr, states.data(),
+                            penalties.data(), on_teacher, on_student, temperature,
+                            reverse ? Side::kStudent : Side::kTeacher};
+  Array<float> losses(count);
+  float* values = losses.mutable_data();
+  {
+    const py::gil_scoped_release unlock;
+    divergence(rows, values, gradient);
+  }
+  return losses;
+}
+
+}  // namespace
+
+void define_divergence(py::module_& m) {
+  py::class_<Logits>(m, "Logits")
+      .def(py::init<py::array, const std::string&, Array<int64_t>, int64_t>(), py::arg("bits"), py::arg("dtype"),
+           py::arg("starts").noconvert(), py::arg("width"));
+  m.def("divergence", &losses_of, py::arg("engine"), py::arg("states").noconvert(), py::arg("teacher"),
+        py::arg("student"), py::arg("penalties").noconvert(), py::arg("mask_on"), py::arg("temperature"),
+        py::arg("reverse"), py::arg("upstream"), py::arg("gradient"));
+}
+
+}  // namespace fastmask

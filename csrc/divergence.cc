@@ -1,0 +1,159 @@
+#include "divergence.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "bitmask.h"
+#include "softmax_blocks.h"
+#include "thread_pool.h"
+
+namespace fastmask {
+namespace {
+
+constexpr int64_t kLogitsPerChunk = 1 << 16;  // about 50 µs: much more than handing a chunk out costs
+
+// Where the maximum of a row begins. Not -inf, from which differences would be NaN.
+constexpr double kNoMaximum = -std::numeric_limits<float>::max();
+
+// Of the blocks read so far: the maxima of the penalised logits, Σ e^x, Σ e^y and Σ e^x (x - y).
+struct Sums {
+  double first_max = kNoMaximum, second_max = kNoMaximum, first = 0.0, second = 0.0, dot = 0.0;
+
+  double mean() const { return dot / first; }  // of x - y, under the first distribution
+  double divergence() const { return mean() - std::log(first) + std::log(second); }
+
+  // Makes the sums relative to new maxima, which are no lower than the old ones.
+  void raise_maxima(double new_first_max, double new_second_max, double rate) {
+    const double first_rise = (new_first_max - first_max) * rate, second_rise = (new_second_max - second_max) * rate;
+    const double factor = std::exp(-first_rise);
+    dot = factor == 0.0 ? 0.0 : factor * (dot + (second_rise - first_rise) * first);
+    first *= factor;
+    second *= std::exp(-second_rise);
+    first_max = new_first_max;
+    second_max = new_second_max;
+  }
+};
+
+// One thread's way through rows: each is read block by block and summed up, then its gradient is made of what was kept.
+class RowWorker {
+ public:
+  RowWorker(const DivergenceRows& rows, const DivergenceGradient& gradient)
+      : rows_(rows),
+        gradient_(gradient),
+        rate_(static_cast<float>(1.0 / rows.temperature)),
+        num_blocks_((std::max(rows.teacher.width, rows.student.width) + kBlock - 1) / kBlock),
+        words_(rows.masks == nullptr ? 0 : num_blocks_ * kBlockWords, 0) {
+    if (gradient.out == nullptr) return;
+    keep_ = rows.first == Side::kTeacher ? Keep::kSeconds : Keep::kDots;
+    kept_.resize(num_blocks_ * 2 * kBlock);
+    maxima_.resize(num_blocks_);
+  }
+
+  // Returns the row's divergence and writes its gradient.
+  double work(int64_t row) {
+    if (rows_.masks != nullptr) rows_.masks->row(rows_.states[row])->write_packed(words_.data());
+    Sums sums;
+    for (int64_t block = 0; block < num_blocks_; ++block) add_block(row, block, sums);
+    if (gradient_.out != nullptr)
+      for (int64_t block = 0; block * kBlock < rows_.student.width; ++block) write_block(row, block, sums);
+    return sums.divergence();
+  }
+
+ private:
+  struct Maxima {
+    double first, second;
+  };
+
+  void add_block(int64_t row, int64_t block, Sums& sums) {
+    const int64_t column = block * kBlock;
+    const float* teacher = load_block(rows_.teacher, row, column, penalty(row, rows_.penalize_teacher), teacher_);
+    const float* student = load_block(rows_.student, row, column, penalty(row, rows_.penalize_student), student_);
+    const bool forward = rows_.first == Side::kTeacher;
+    const float *first = forward ? teacher : student, *second = forward ? student : teacher;
+    const double first_max = std::max<double>(sums.first_max, block_max(first));
+    const double second_max = std::max<double>(sums.second_max, block_max(second));
+    if (first_max > sums.first_max || second_max > sums.second_max) sums.raise_maxima(first_max, second_max, rate_);
+    const Upcoming next{block_address(rows_.teacher, row, column + kBlock),
+                        block_address(rows_.student, row, column + kBlock)};
+    const SoftmaxFrame frame{static_cast<float>(first_max), static_cast<float>(second_max), rate_};
+    const SoftmaxSums added = block_sums(first, second, frame, {keep_, kept_first(block), kept_other(block)}, next);
+    sums.first += added.first;
+    sums.second += added.second;
+    sums.dot += added.dot;
+    if (keep_ != Keep::kNothing) maxima_[block] = {first_max, second_max};
+  }
+
+  // What was kept of the block is relative to the maxima of its time; `sums` are those of the whole row.
+  void write_block(int64_t row, int64_t block, const Sums& sums) {
+    const double first_rise = (sums.first_max - maxima_[block].first) * rate_;
+    const double second_rise = (sums.second_max - maxima_[block].second) * rate_;
+    const double scale = gradient_.upstream[row] / rows_.temperature;
+    const double first_scale = scale * std::exp(-first_rise) / sums.first;
+    if (keep_ == Keep::kSeconds)  // q - p
+      write(row, block, -first_scale, scale * std::exp(-second_rise) / sums.second);
+    else  // q (x - y - mean)
+      write(row, block, first_scale * (second_rise - first_rise - sums.mean()), first_scale);
+  }
+
+  void write(int64_t row, int64_t block, double first_scale, double other_scale) {
+    const int64_t width = rows_.student.width, count = std::min(width - block * kBlock, kBlock);
+    const FloatKind kind = rows_.student.kind;
+    char* at = static_cast<char*>(gradient_.out) + (row * width + block * kBlock) * size_of(kind);
+    const bool in_place = count == kBlock && kind == FloatKind::kFloat32;
+    float* out = in_place ? reinterpret_cast<float*>(at) : student_;
+    combine(kept_first(block), static_cast<float>(first_scale), kept_other(block), static_cast<float>(other_scale),
+            out);
+    if (!in_place) store_block(out, count, kind, at);
+  }
+
+  Penalty penalty(int64_t row, bool penalized) const {
+    if (!penalized || rows_.masks == nullptr) return {nullptr, 0.0f};
+    return {words_.data(), rows_.penalties[row]};
+  }
+
+  float* kept_first(int64_t block) { return kept_.data() + (keep_ == Keep::kNothing ? 0 : 2 * block * kBlock); }
+  float* kept_other(int64_t block) { return kept_first(block) + (keep_ == Keep::kNothing ? 0 : kBlock); }
+
+  const DivergenceRows& rows_;
+  const DivergenceGradient gradient_;
+  const float rate_;
+  const int64_t num_blocks_;
+  Keep keep_ = Keep::kNothing;
+  std::vector<uint32_t> words_;  // the row's mask; zeros past the vocabulary
+  std::vector<float> kept_;      // of each block of the row: two blocks, see Keep
+  std::vector<Maxima> maxima_;   // of each block of the row: those to which what was kept is relative
+  alignas(64) float teacher_[kBlock], student_[kBlock];
+};
+
+// Fresh memory comes page by page, each with a fault and 4 kB of zeros; huge pages are 512 times fewer. Advice only.
+void ask_for_huge_pages(void* memory, int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr uintptr_t kHugePage = uintptr_t{1} << 21;
+  const auto begin = (reinterpret_cast<uintptr_t>(memory) + kHugePage - 1) / kHugePage * kHugePage;
+  const auto end = (reinterpret_cast<uintptr_t>(memory) + bytes) / kHugePage * kHugePage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+  (void)memory, (void)bytes;
+#endif
+}
+
+}  // namespace
+
+void divergence(const DivergenceRows& rows, float* losses, const DivergenceGradient& gradient) {
+  if (rows.masks != nullptr) rows.masks->prepare(rows.states, rows.count);
+  if (gradient.out != nullptr)
+    ask_for_huge_pages(gradient.out, rows.count * rows.student.width * size_of(rows.student.kind));
+  const int64_t logits = std::max<int64_t>(1, rows.teacher.width + rows.student.width);
+  parallel_for(rows.count, std::max<int64_t>(1, kLogitsPerChunk / logits), [&](int64_t begin, int64_t end) {
+    RowWorker worker(rows, gradient);
+    for (int64_t row = begin; row < end; ++row) losses[row] = static_cast<float>(worker.work(row));
+  });
+}
+
+}  // namespace fastmask

@@ -1,0 +1,112 @@
+#include "softmax_blocks.h"
+
+#include <limits>
+
+#include "simd.h"
+
+namespace fastmask {
+namespace {
+
+// A block is added up in so many sums side by side: the same ones on every path, enough to keep wide registers busy.
+constexpr int64_t kLanes = 64;
+
+// By bits, not by a choice: choices make compilers write branches where a loop was to become SIMD code.
+FASTMASK_INLINE float zero_where(bool unwanted, float value) {
+  return as_float(as_bits(value) & (static_cast<uint32_t>(unwanted) - 1));
+}
+
+// e^x for x ≤ 0, to 1 in the last place; 0 below -87.3, where floats lose digits; NaN for NaN. The reduction to
+// n·ln 2 + r and the polynomial are those of Cephes' expf (S. L. Moshier).
+FASTMASK_INLINE float exp_of(float x) {
+  constexpr float kLowest = -87.33f;
+  constexpr float kShift = 12582912.0f;  // 1.5·2^23: adding it rounds to an integer, kept in the lowest bits
+  const float within = zero_where(x < kLowest, x);
+  const float shifted = within * 1.44269504f + kShift;
+  const float n = shifted - kShift;
+  const float r = (within - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts: the first product is exact
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  const float power = as_float((as_bits(shifted) << 23) + (127u << 23));  // 2^n
+  const float e = ((p * r) * r + r + 1.0f) * power;
+  return zero_where(x < kLowest, e);
+}
+
+FASTMASK_INLINE float add_up(float* lanes) {
+  for (int64_t half = kLanes / 2; half > 0; half /= 2)
+    for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+FASTMASK_INLINE float max_body(const float* block) {
+  alignas(64) float lanes[kLanes];
+  for (int64_t i = 0; i < kLanes; ++i) lanes[i] = block[i];
+  for (int64_t at = kLanes; at < kBlock; at += kLanes)
+    for (int64_t i = 0; i < kLanes; ++i) lanes[i] = lanes[i] < block[at + i] ? block[at + i] : lanes[i];
+  for (int64_t half = kLanes / 2; half > 0; half /= 2)
+    for (int64_t i = 0; i < half; ++i) lanes[i] = lanes[i] < lanes[i + half] ? lanes[i + half] : lanes[i];
+  return lanes[0];
+}
+
+// The cache lines that as many floats take.
+FASTMASK_INLINE void prefetch(const void* memory, int64_t first, int64_t count) {
+#if defined(__GNUC__) || defined(__clang__)
+  for (int64_t i = first; i < first + count; i += 16) __builtin_prefetch(static_cast<const float*>(memory) + i);
+#else
+  (void)memory, (void)first, (void)count;
+#endif
+}
+
+template <Keep keep>
+FASTMASK_INLINE SoftmaxSums sums_body(const float* first, const float* second, SoftmaxFrame frame,
+                                      float* __restrict kept_first, float* __restrict kept_other, Upcoming next) {
+  alignas(64) float firsts[kLanes] = {}, seconds[kLanes] = {}, dots[kLanes] = {};
+  for (int64_t at = 0; at < kBlock; at += kLanes) {
+    prefetch(next.one, at, kLanes);
+    prefetch(next.other, at, kLanes);
+    for (int64_t i = 0; i < kLanes; ++i) {
+      const float x = (first[at + i] - frame.first_max) * frame.rate;
+      const float y = (second[at + i] - frame.second_max) * frame.rate;
+      const float first_e = exp_of(x), second_e = exp_of(y);
+      const float product = first_e * (x - y);
+      const float dot = zero_where(first_e == 0.0f, product);
+      firsts[i] += first_e;
+      seconds[i] += second_e;
+      dots[i] += dot;
+      if (keep == Keep::kNothing) continue;
+      kept_first[at + i] = first_e;
+      kept_other[at + i] = keep == Keep::kSeconds ? second_e : dot;
+    }
+  }
+  return {add_up(firsts), add_up(seconds), add_up(dots)};
+}
+
+FASTMASK_INLINE void combine_body(const float* first, float first_scale, const float* other, float other_scale,
+                                  float* __restrict out) {
+  for (int64_t i = 0; i < kBlock; ++i) out[i] = first[i] * first_scale + other[i] * other_scale;
+}
+
+}  // namespace
+
+float block_max(const float* block) { return ForMachine<&max_body>::call(block); }
+
+SoftmaxSums block_sums(const float* first, const float* second, const SoftmaxFrame& frame, const Kept& kept,
+                       const Upcoming& next) {
+  switch (kept.what) {
+    case Keep::kNothing: break;
+    case Keep::kSeconds:
+      return ForMachine<&sums_body<Keep::kSeconds>>::call(first, second, frame, kept.first, kept.other, next);
+    case Keep::kDots:
+      return ForMachine<&sums_body<Keep::kDots>>::call(first, second, frame, kept.first, kept.other, next);
+  }
+  return ForMachine<&sums_body<Keep::kNothing>>::call(first, second, frame, nullptr, nullptr, next);
+}
+
+void combine(const float* first, float first_scale, const float* other, float other_scale, float* out) {
+  ForMachine<&combine_body>::call(first, first_scale, other, other_scale, out);
+}
+
+}  // namespace fastmask

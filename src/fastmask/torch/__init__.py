@@ -1,0 +1,11 @@
+"""Masks and constrained losses on torch tensors.
+
+Throughout: ``logits`` [..., V'] with V' at least the constraint's vocabulary, ``states`` integers [...], one for
+each row of logits. Columns beyond the vocabulary are never allowed. ``con`` is a constraint, or its ``on(device)``,
+which looks the masks up on the logits' device.
+"""
+
+from fastmask.torch.divergence import constrained_kl
+from fastmask.torch.masks import constrained_log_probs, invalid_mass, mask_logits, penalize
+
+__all__ = ["constrained_kl", "constrained_log_probs", "invalid_mass", "mask_logits", "penalize"]

@@ -1,0 +1,151 @@
+"""Divergences by the kernel: every row's logits come from memory once, and nothing of their size is written but the
+student's gradient.
+
+When the gradient is written. Backward knows what the loss is weighed with, forward has the logits at hand. From one
+step of a training loop to the next that weight is usually the same number for all rows (1/N of a mean, 1 of a sum), so
+forward bets on it and writes the gradient along with the loss; where the bet is lost, backward writes it from the
+logits again. Both ways give the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fastmask import _core
+from fastmask.constraint import Constraint
+from fastmask.rows import state_array
+from fastmask.select import bits
+
+if TYPE_CHECKING:
+    from fastmask.on_device import OnDevice
+
+_DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+
+
+def obstacle(student: Tensor, teacher: Tensor, con: Constraint | OnDevice, penalty: float | Tensor) -> str | None:
+    """Why the kernel cannot compute this divergence; None if it can."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return "torch.compile and the transforms of torch.func do not see into the kernel"
+    if not isinstance(con, Constraint):
+        return "the masks are on a device"
+    for name, logits in (("student", student), ("teacher", teacher)):
+        if logits.device.type != "cpu" or type(logits) not in (Tensor, torch.nn.Parameter):
+            return f"the {name}'s logits are not in plain memory ({type(logits).__name__} on {logits.device})"
+        if logits.dtype not in _DTYPES:
+            return f"the {name}'s logits are {logits.dtype}"
+    if isinstance(penalty, Tensor) and penalty.requires_grad:
+        return "the penalty asks for a gradient"
+    return None
+
+
+def divergence(
+    student: Tensor,
+    teacher: Tensor,
+    states: Tensor,
+    con: Constraint | OnDevice,
+    penalty: float | Tensor,
+    temperature: float,
+    reverse: bool,
+    mask_on: str,
+) -> Tensor:
+    """See :func:`fastmask.torch.constrained_kl`, which has checked what it hands on; there is no :func:`obstacle`."""
+    assert isinstance(con, Constraint)
+    rows = student.shape[:-1]
+    penalties = np.empty(rows, np.float32)
+    penalties[...] = penalty.detach().cpu().float().numpy() if isinstance(penalty, Tensor) else penalty
+    flat_states = state_array(states).reshape(-1) if mask_on != "none" else np.zeros(rows.numel(), np.int32)
+    options = (flat_states, penalties.reshape(-1), mask_on, float(temperature), bool(reverse))
+    bet = _bet.upstream if student.requires_grad and torch.is_grad_enabled() else None
+    losses: Tensor = _Divergence.apply(student, teacher.detach(), con.core, options, bet)  # type: ignore[no-untyped-call]
+    return losses
+
+
+class _Bet:
+    """What the next backward pass will be given for every row, judged by the last two: a matter of speed alone."""
+
+    def __init__(self) -> None:
+        self.upstream: float | None = None
+        self._last: float | None = None
+
+    def learn(self, upstream: npt.NDArray[np.float32]) -> None:
+        seen = float(upstream[0]) if upstream.size and (upstream == upstream[0]).all() else None
+        self.upstream = seen if seen == self._last else None
+        self._last = seen
+
+
+_bet = _Bet()
+
+
+class _Divergence(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        student: Tensor,
+        teacher: Tensor,
+        engine: _core.Engine,
+        options: tuple[Any, ...],
+        bet: float | None,
+    ) -> Tensor:
+        upstream = gradient = None
+        if bet is not None:
+            upstream = np.full(options[0].shape, bet, np.float32)
+            gradient = torch.empty(student.shape, dtype=student.dtype)
+        losses = _run(student, teacher, engine, options, upstream, gradient)
+        ctx.save_for_backward(student, teacher)
+        ctx.rest = engine, options
+        ctx.upstream, ctx.gradient = upstream, gradient
+        return torch.from_numpy(losses).view(student.shape[:-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        student, teacher = ctx.saved_tensors
+        engine, options = ctx.rest
+        given = upstream.reshape(-1).contiguous().numpy()
+        _bet.learn(given)
+        gradient, ctx.gradient = ctx.gradient, None  # handed out once: what is done to it then is not ours to know
+        if gradient is None or not np.array_equal(ctx.upstream, given):
+            gradient = torch.empty(student.shape, dtype=student.dtype) if gradient is None else gradient
+            _run(student, teacher, engine, options, given, gradient)
+        return gradient, None, None, None, None
+
+
+def _run(
+    student: Tensor,
+    teacher: Tensor,
+    engine: _core.Engine,
+    options: tuple[Any, ...],
+    upstream: npt.NDArray[np.float32] | None,
+    gradient: Tensor | None,
+) -> npt.NDArray[np.float32]:
+    """The losses [N]; fills ``gradient``, if there is one, with that of their sum weighed by ``upstream`` [N]."""
+    states, penalties, mask_on, temperature, reverse = options
+    return _core.divergence(
+        engine,
+        states,
+        _logits(teacher),
+        _logits(student),
+        penalties,
+        mask_on,
+        temperature,
+        reverse,
+        upstream,
+        None if gradient is None else bits(gradient),
+    )
+
+
+def _logits(logits: Tensor) -> _core.Logits:
+    """The rows where they are; a copy only where a row's own logits do not lie side by side."""
+    width = logits.shape[-1]
+    logits = logits if logits.stride(-1) == 1 or width < 2 else logits.contiguous()
+    starts = np.zeros((), np.int64)
+    for size, stride in zip(logits.shape[:-1], logits.stride()[:-1], strict=True):
+        starts = starts[..., None] + np.arange(size) * stride
+    end = int(starts.max()) + width if starts.size else 0
+    return _core.Logits(bits(logits.as_strided((end,), (1,))), _DTYPES[logits.dtype], starts.reshape(-1), width)

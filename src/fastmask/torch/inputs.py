@@ -1,0 +1,67 @@
+"""What the functions on tensors take: the checks that they share, and the mask as a tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastmask.errors import InputError, InputTypeError
+
+if TYPE_CHECKING:
+    from fastmask.constraint import Constraint
+    from fastmask.on_device import OnDevice
+
+
+def allowed_like(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
+    """bool like ``logits``: True = allowed."""
+    require_fitting(logits, states, con)
+    allowed: Tensor = con.allowed(states).to(logits.device)
+    beyond = logits.shape[-1] - con.vocab_size
+    return F.pad(allowed, (0, beyond)) if beyond else allowed
+
+
+def require_fitting(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> None:
+    require_logits(logits)
+    if not isinstance(states, Tensor):
+        raise InputTypeError(f"states must be a tensor, got {type(states).__name__}")
+    if states.shape != logits.shape[:-1]:
+        raise InputError(
+            f"logits {tuple(logits.shape)} need states {tuple(logits.shape[:-1])}, got {tuple(states.shape)}"
+        )
+    require_width(logits, con)
+
+
+def require_width(logits: Tensor, con: Constraint | OnDevice) -> None:
+    """Raises InputError for logits narrower than the constraint's vocabulary."""
+    if logits.shape[-1] < con.vocab_size:
+        raise InputError(
+            f"logits are {logits.shape[-1]:,} wide, the constraint's vocabulary {con.vocab_size:,}: it was made for"
+            " another model; Vocabulary.from_tokenizer(tokenizer, size=model.config.vocab_size)"
+        )
+
+
+def require_logits(logits: Tensor) -> None:
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        raise InputTypeError(
+            f"logits must be a tensor of floats, got {getattr(logits, 'dtype', '')} {type(logits).__name__}"
+        )
+
+
+def float_scores(logits: Tensor) -> Tensor:
+    """The logits in float32 (of float64, too)."""
+    require_logits(logits)
+    return logits.float()
+
+
+def require_penalty(penalty: float | Tensor, rows: torch.Size) -> None:
+    """Raises InputError for a penalty that is negative or NaN, or a tensor of another shape than ``rows``."""
+    if isinstance(penalty, Tensor):
+        if penalty.shape != rows:
+            raise InputError(f"penalties need the rows' shape {tuple(rows)}, got {tuple(penalty.shape)}")
+        if not (penalty >= 0).all():
+            raise InputError("penalties must not be negative, nor NaN")
+    elif not penalty >= 0:
+        raise InputError(f"a penalty must not be negative, got {penalty}")

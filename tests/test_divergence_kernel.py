@@ -1,0 +1,437 @@
+"""The fused engine by itself: how exact it is, what may show in its bits, and its manners in a graph."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import sys
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pytest
+
+import fastmask as fm
+
+torch = pytest.importorskip("torch")
+
+import torch.nn.functional as F  # noqa: E402
+
+import fastmask.torch as fmt  # noqa: E402
+
+INF = math.inf
+TIMEOUT = 120  # seconds until a child process counts as hung
+OPTIONS = [
+    {"penalty": penalty, "temperature": temperature, "reverse": reverse, "mask_on": mask_on}
+    for penalty, temperature, reverse, mask_on in product(
+        (3.0, INF), (1.0, 2.5), (False, True), ("teacher", "student", "both", "none")
+    )
+]
+# Where mass is forbidden on one side alone, the divergence is infinite or plain numbers say nothing of its slope.
+FINITE = [
+    options
+    for options in OPTIONS
+    if options["penalty"] < INF or options["mask_on"] in ("both", "none", ("teacher", "student")[options["reverse"]])
+]
+
+
+def constraint(width: int) -> fm.Constraint:
+    """A vocabulary of random bytes, one token of which is EOS: dense rows and sparse ones."""
+    draw = np.random.default_rng(width)
+    tokens = [bytes([byte]) for byte in draw.integers(0, 256, width)]
+    return fm.Constraint.from_regex("[A-z]|[0-a][^a]+", fm.Vocabulary(tokens, eos_token_id=width - 1))
+
+
+def logits(rows: int, width: int, seed: int, scale: float = 3.0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.randn(rows, width, generator=torch.Generator().manual_seed(seed)).mul(scale).to(dtype)
+
+
+def kl(student, teacher, states, con, **options):
+    return fmt.constrained_kl(student, teacher, states, con, engine="fused", **options)
+
+
+def with_gradient(student, *arguments, upstream=None, **options):
+    """(divergences, their gradient)."""
+    student = student.detach().requires_grad_()
+    found = kl(student, *arguments, **options)
+    found.backward(torch.ones_like(found) if upstream is None else upstream)
+    return found.detach(), student.grad
+
+
+class Exact:
+    """The definition in float64: values, gradient, and the size of the terms of which each is the sum."""
+
+    def __init__(self, student, teacher, states, con, penalty=10.0, temperature=1.0, reverse=False, mask_on="teacher"):
+        width = max(student.shape[-1], teacher.shape[-1])
+        wide = [F.pad(x.detach().double(), (0, width - x.shape[-1]), value=-INF) for x in (student, teacher)]
+        allowed = F.pad(con.allowed(states), (0, width - con.vocab_size))
+        log_q, log_p = (
+            (torch.where(allowed, x, x - penalty) if mask_on in (side, "both") else x).div(temperature).log_softmax(-1)
+            for x, side in zip(wide, ("student", "teacher"), strict=True)
+        )
+        first, second = (log_q, log_p) if reverse else (log_p, log_q)
+        ratio = torch.where(first.exp() > 0, first - second, 0.0)
+        self.values = (first.exp() * ratio).sum(-1)
+        self.terms = (first.exp() * ratio.abs()).sum(-1)
+        if reverse:
+            slope = log_q.exp() * (ratio - self.values[:, None])
+            size = log_q.exp() * (ratio.abs() + self.values[:, None])
+        else:
+            slope, size = log_q.exp() - log_p.exp(), log_q.exp() + log_p.exp()
+        self.gradient = slope[:, : student.shape[-1]] / temperature
+        self.gradient_size = size.amax(-1, keepdim=True) / temperature
+
+
+def assert_exact(exact, values, gradient, gradient_tolerance=1e-6):
+    """To 1e-6 of what is added up, and 1e-6 nats: of a sum of terms with signs, on penalised logits that are rounded to
+    float32, more could not be promised. Gradients to 1e-6 of the largest in their row."""
+    assert values.dtype == torch.float32
+    assert ((values - exact.values).abs() <= 1e-6 * (exact.terms + 1)).all()
+    assert ((gradient - exact.gradient).abs() <= gradient_tolerance * exact.gradient_size).all()
+
+
+# ---- exactness ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [*range(2, 40), 63, 64, 65, 127, 128, 129, 255, 300, 1023, 1024, 1025, 2500])
+def test_every_width(width):
+    con = constraint(width)
+    states = torch.arange(con.num_states)
+    student, teacher = logits(len(states), width, 0), logits(len(states), width, 1)
+    for options in ({}, {"reverse": True}, {"mask_on": "both", "penalty": INF}):
+        values, gradient = with_gradient(student, teacher, states, con, **options)
+        assert_exact(Exact(student, teacher, states, con, **options), values, gradient)
+
+
+def test_a_vocabulary_of_one_token():
+    con = fm.Constraint.from_regex("a?", fm.Vocabulary([b"a"], eos_token_id=0))
+    values, gradient = with_gradient(torch.ones(3, 1), torch.zeros(3, 1), torch.tensor([0, 1, 3]), con)
+    assert (values == 0).all()
+    assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize("options", FINITE, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_every_option_and_type(options, dtype):
+    con = constraint(1500)
+    states = torch.arange(con.num_states)
+    student, teacher = (logits(len(states), 1500, seed, dtype=dtype) for seed in (0, 1))
+    values, gradient = with_gradient(student, teacher, states, con, **options)
+    assert gradient.dtype == dtype
+    assert_exact(
+        Exact(student, teacher, states, con, **options), values, gradient, 1e-6 if dtype.itemsize == 4 else 4e-3
+    )
+
+
+@pytest.mark.parametrize("dtypes", [*product((torch.float32, torch.bfloat16, torch.float16), repeat=2)], ids=str)
+@pytest.mark.parametrize("widths", [(1100, 1100), (1100, 2200), (2200, 1100), (1105, 1101)], ids=str)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_unequal_types_and_widths(dtypes, widths, reverse):
+    con = constraint(1100)
+    states = torch.arange(con.num_states)
+    student, teacher = (logits(len(states), width, 0, dtype=dtype) for width, dtype in zip(widths, dtypes, strict=True))
+    if reverse and widths[0] > widths[1]:
+        student[:, widths[1] :] = -INF  # or the divergence would be infinite
+    values, gradient = with_gradient(student, teacher, states, con, reverse=reverse)
+    exact = Exact(student, teacher, states, con, reverse=reverse)
+    if not reverse and widths[0] < widths[1]:
+        assert values.isposinf().all(), "the teacher says what the student cannot"
+        exact.values, exact.terms = values.double(), torch.zeros_like(exact.terms)
+        exact.gradient_size = torch.full_like(exact.gradient_size, 1.0)
+    found = torch.where(exact.values.isinf(), 0.0, values).float(), gradient
+    exact.values = torch.where(exact.values.isinf(), 0.0, exact.values)
+    assert_exact(exact, *found, 1e-6 if dtypes[0].itemsize == 4 else 4e-3)
+
+
+def test_every_half_is_read_and_written_as_torch_does():
+    """All 65,536 bit patterns as logits next to a certain token; their gradients are probabilities of every size."""
+    con = fm.Constraint.from_regex("a?", fm.Vocabulary([b"a", b"b", None], eos_token_id=2))
+    patterns = torch.arange(-(2**15), 2**15).to(torch.int16)
+    for dtype in (torch.bfloat16, torch.float16):
+        values = patterns.view(dtype)
+        values = values[values.isfinite()]
+        student = torch.stack([values, torch.zeros_like(values), torch.zeros_like(values)], -1)
+        teacher, states = torch.zeros(len(values), 3), torch.zeros(len(values), dtype=torch.long)
+        wide = with_gradient(student.float(), teacher, states, con)
+        half = with_gradient(student, teacher, states, con)
+        assert torch.equal(half[0], wide[0])
+        assert torch.equal(half[1], wide[1].to(dtype))
+
+
+@pytest.mark.parametrize("scale", [0.0, 100.0, 1e4])
+@pytest.mark.parametrize("options", FINITE, ids=str)
+def test_extreme_logits(scale, options):
+    con = constraint(1100)
+    states = torch.arange(con.num_states)
+    student, teacher = (logits(len(states), 1100, seed, scale) for seed in (0, 1))
+    values, gradient = with_gradient(student, teacher, states, con, **options)
+    exact = Exact(student, teacher, states, con, **options)
+    assert values.isfinite().all()
+    assert gradient.isfinite().all()
+    # A logit of 1e4 less a penalty of 3 is rounded to 5e-4 before anything else happens.
+    torch.testing.assert_close(values.double(), exact.values, rtol=1e-6, atol=max(1e-6, 1e-7 * scale))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_logits_of_minus_infinity(reverse):
+    """Whole blocks of them in both, at the beginning too; the divergence stays what it is on the other tokens."""
+    con = constraint(4000)
+    states = torch.arange(con.num_states)
+    student, teacher = (logits(len(states), 4000, seed) for seed in (0, 1))
+    for x in (student, teacher):
+        x[:, :1100] = -INF
+        x[:, 2000:3500] = -INF
+    for mask_on, penalty in (("teacher", 5.0), ("none", 5.0), ("both", 5.0)):
+        options = {"reverse": reverse, "mask_on": mask_on, "penalty": penalty}
+        values, gradient = with_gradient(student, teacher, states, con, **options)
+        exact = Exact(*(x.masked_fill(x.isinf(), -1e30) for x in (student, teacher)), states, con, **options)
+        assert_exact(exact, values, gradient)
+
+
+def test_the_first_may_lack_what_the_second_has():
+    con = constraint(1100)
+    states = torch.arange(con.num_states)
+    student, teacher = (logits(len(states), 1100, seed) for seed in (0, 1))
+    teacher[:, ::3] = -INF
+    assert_exact(Exact(student, teacher, states, con), *with_gradient(student, teacher, states, con))
+    assert kl(student, teacher, states, con, reverse=True).isposinf().all()
+
+
+def test_nan_is_not_hidden():
+    con = constraint(1100)
+    states = torch.arange(con.num_states)
+    student, teacher = (logits(len(states), 1100, seed) for seed in (0, 1))
+    student[1, 1050], teacher[2, 7] = math.nan, math.nan
+    assert torch.equal(kl(student, teacher, states, con).isnan(), (states == 1) | (states == 2))
+
+
+# ---- the same bits ------------------------------------------------------------------------------------------------
+
+
+@cache
+def constraint_of_a_batch() -> fm.Constraint:
+    return constraint(2500)
+
+
+def batch():
+    con = constraint_of_a_batch()
+    states = torch.arange(64) % con.num_states
+    return logits(64, 2500, 0), logits(64, 2500, 1), states, con
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_where_all_is_allowed_every_penalty_gives_the_plain_divergence(reverse):
+    student, teacher, states, con = batch()
+    free = torch.full_like(states, fm.FREE)
+    plain = with_gradient(student, teacher, states, con, mask_on="none", reverse=reverse)
+    for penalty, mask_on in product((0.0, 7.0, INF), ("teacher", "student", "both")):
+        options = {"penalty": penalty, "mask_on": mask_on, "reverse": reverse}
+        for found, expected in zip(with_gradient(student, teacher, free, con, **options), plain, strict=True):
+            assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("cuts", [[1, 2, 63], [32], [*range(1, 64)]], ids=str)
+def test_any_split_of_the_batch(cuts):
+    student, teacher, states, con = batch()
+    whole = with_gradient(student, teacher, states, con)
+    parts = [
+        with_gradient(*rows, con)
+        for rows in zip(*(torch.tensor_split(x, cuts) for x in (student, teacher, states)), strict=True)
+    ]
+    for found, expected in zip(map(torch.cat, zip(*parts, strict=True)), whole, strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_any_number_of_threads(count, threads):
+    expected = with_gradient(*batch())
+    threads(count)
+    for found, wanted in zip(with_gradient(*batch()), expected, strict=True):
+        assert torch.equal(found, wanted)
+
+
+def results_in_bytes() -> bytes:
+    student, teacher, states, con = batch()
+    results = []
+    for dtype, options in product((torch.float32, torch.bfloat16, torch.float16), ({}, {"reverse": True})):
+        results += with_gradient(
+            student.to(dtype), teacher.to(dtype), states, con, penalty=3.0, temperature=0.7, **options
+        )
+    return b"".join(result.view(torch.uint8).numpy().tobytes() for result in results)
+
+
+@pytest.mark.parametrize("path", ["plain", "avx2", "avx512"])
+def test_every_set_of_instructions(path, monkeypatch):
+    """A path that this machine lacks falls back to the next, which is then tested twice."""
+    monkeypatch.setenv("FASTMASK_SIMD", path)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply_async(results_in_bytes).get(TIMEOUT) == results_in_bytes()
+
+
+def gradient_in_bytes(*rows) -> bytes:
+    return with_gradient(*rows)[1].numpy().tobytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+def test_a_fork_after_the_threads_have_worked(threads):
+    """The child has the logits from its parent: torch's own threads would not survive the fork."""
+    threads(2)
+    _FORKED.append(batch())
+    expected = gradient_in_bytes(*_FORKED[0])
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(gradient_of_the_forked).get(TIMEOUT) == expected
+
+
+_FORKED: list[tuple] = []
+
+
+def gradient_of_the_forked() -> bytes:
+    return gradient_in_bytes(*_FORKED[0])
+
+
+# ---- in a graph ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_the_same_gradient_whether_it_was_foreseen_or_not(dtype):
+    """Written along with the loss where the same number came twice before, from the logits again elsewhere."""
+    student, teacher, states, con = batch()
+    student = student.to(dtype)
+    mean, weights = torch.full((64,), 1 / 64), torch.linspace(0, 2, 64)
+    gradients = [
+        with_gradient(student, teacher, states, con, upstream=upstream)[1]
+        for upstream in (weights, mean, mean, mean, mean, weights, mean, weights)
+    ]
+    for gradient in gradients[1:5]:
+        assert torch.equal(gradient, gradients[6])
+    assert torch.equal(gradients[0], gradients[5])
+    assert torch.equal(gradients[0], gradients[7])
+    assert (gradients[0][0] == 0).all()
+
+
+def test_twice_in_a_graph_and_twice_through_it():
+    student, teacher, states, con = batch()
+    alone = with_gradient(student, teacher, states, con)[1]
+    for _ in range(3):  # foreseen in the end
+        leaf = student.clone().requires_grad_()
+        loss = kl(leaf, teacher, states, con).sum() + kl(leaf, teacher, states, con).sum()
+        loss.backward(retain_graph=True)
+        torch.testing.assert_close(leaf.grad, 2 * alone)
+        leaf.grad.zero_()  # the buffer that was handed out is the receiver's
+        loss.backward()
+        torch.testing.assert_close(leaf.grad, 2 * alone)
+        with pytest.raises(RuntimeError, match="second time"):
+            loss.backward()
+
+
+def test_logits_that_changed_are_noticed():
+    student, teacher, states, con = batch()
+    leaf = student.clone().requires_grad_()
+    loss = kl(leaf, teacher, states, con).sum()
+    teacher.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_without_a_graph_no_gradient_is_written(monkeypatch):
+    student, teacher, states, con = batch()
+    for _ in range(3):
+        with_gradient(student, teacher, states, con)  # now it would be foreseen
+    monkeypatch.setattr(torch, "empty", None)
+    with torch.no_grad():
+        kl(student.requires_grad_(), teacher, states, con)
+
+
+def test_what_asks_for_no_gradient_gets_none():
+    student, teacher, states, con = batch()
+    assert not kl(student, teacher.requires_grad_(), states, con).requires_grad
+    with torch.no_grad():
+        assert not kl(student.requires_grad_(), teacher, states, con).requires_grad
+    kl(student, teacher, states, con).sum().backward()
+    assert teacher.grad is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_any_view(dtype):
+    """Slices of longer texts, rows in another order, columns in another order, one row for all."""
+    con = constraint(1100)
+    whole, states = logits(60, 1100, 0, dtype=dtype).view(4, 15, 1100), torch.arange(56).view(4, 14) % con.num_states
+    views = {
+        "all but the last": whole[:, :-1],
+        "transposed": whole.transpose(0, 1)[:14].transpose(0, 1),
+        "columns apart": torch.stack([whole, whole], -1)[:, 1:, :, 0],
+        "expanded": whole[0, 0].expand(4, 14, 1100),
+    }
+    teacher = logits(56, 1100, 1).view(4, 14, 1100)
+    for name, view in views.items():
+        expected = with_gradient(view.contiguous(), teacher, states, con)
+        for found, wanted in zip(with_gradient(view, teacher, states, con), expected, strict=True):
+            assert torch.equal(found, wanted), name
+        assert torch.equal(kl(teacher, view, states, con), kl(teacher, view.contiguous(), states, con)), name
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), ()])
+def test_empty_batches_and_single_rows(shape):
+    con = constraint(1100)
+    x = torch.zeros(*shape, 1100)
+    values, gradient = with_gradient(x, x, torch.zeros(shape, dtype=torch.long), con)
+    assert values.shape == shape
+    assert gradient.shape == x.shape
+
+
+def test_a_penalty_for_each_row():
+    student, teacher, states, con = batch()
+    penalties = torch.linspace(0, 20, 64)
+    together = with_gradient(student, teacher, states, con, penalty=penalties)
+    for row in (0, 1, 40, 63):
+        one = slice(row, row + 1)
+        alone = with_gradient(student[one], teacher[one], states[one], con, penalty=float(penalties[row]))
+        for found, expected in zip(alone, together, strict=True):
+            assert torch.equal(found, expected[one])
+
+
+# ---- what it does not do ------------------------------------------------------------------------------------------
+
+
+def cannot():
+    student, teacher, states, con = batch()
+    wanting = torch.ones(64, requires_grad=True)
+
+    def loss(x):
+        return fmt.constrained_kl(x, teacher, states, con, engine="fused").sum()
+
+    return {
+        "float64": ("float64", lambda: kl(student.double(), teacher, states, con)),
+        "float64 teacher": ("teacher.*float64", lambda: kl(student, teacher.double(), states, con)),
+        "a constraint on a device": ("device", lambda: kl(student, teacher, states, con.on("cpu"))),
+        "another device": ("meta", lambda: kl(student.to("meta"), teacher, states, con)),
+        "a penalty's gradient": ("penalty", lambda: kl(student, teacher, states, con, penalty=wanting)),
+        "torch.func.grad": ("torch.func", lambda: torch.func.grad(loss)(student)),
+        "torch.vmap": ("torch.func", lambda: torch.vmap(lambda x: x * loss(student))(torch.ones(2))),
+    }
+
+
+@pytest.mark.parametrize("name", cannot())
+def test_what_the_kernel_does_not_do_is_refused(name):
+    words, call = cannot()[name]
+    with pytest.raises(fm.InputError, match=f'(?s){words}.*engine="torch"'):
+        call()
+
+
+def test_auto_does_what_the_kernel_does_not():
+    student, teacher, states, con = batch()
+    plain = fmt.constrained_kl(student, teacher, states, con, engine="torch")
+    for x, c in ((student.double(), con), (student, con.on("cpu"))):
+        assert torch.equal(fmt.constrained_kl(x, teacher, states, c), plain)
+    on_device = con.on("cpu")
+    slope = torch.func.grad(lambda x: fmt.constrained_kl(x, teacher, states, on_device).sum())(student)
+    torch.testing.assert_close(slope, with_gradient(student, teacher, states, con)[1], rtol=1e-4, atol=1e-6)
+
+
+def test_a_gradient_of_the_gradient_is_refused():
+    student, teacher, states, con = batch()
+    leaf = student.requires_grad_()
+    (slope,) = torch.autograd.grad(kl(leaf, teacher, states, con).sum(), leaf, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"once_differentiable|does not require grad"):
+        slope.sum().backward()
