@@ -34,6 +34,7 @@ void look_out_for(Condition&& come) {
 struct Loop {
   int64_t count, grain;
   const std::function<void(int64_t, int64_t)>* body;  // alive until `pending` is 0
+  int free_seats;                                     // workers that may still join; under the pool's mutex
   std::atomic<int64_t> next{0};                       // first index not yet handed out
   std::atomic<int64_t> pending;                       // chunks not yet finished
   std::mutex mutex;
@@ -41,8 +42,8 @@ struct Loop {
   std::exception_ptr error;  // of the lowest chunk that failed, so that every run reports the same; under mutex
   int64_t error_begin = 0;
 
-  Loop(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>* body)
-      : count(count), grain(grain), body(body), pending((count + grain - 1) / grain) {}
+  Loop(int64_t count, int64_t grain, int workers, const std::function<void(int64_t, int64_t)>* body)
+      : count(count), grain(grain), body(body), free_seats(workers), pending((count + grain - 1) / grain) {}
 
   bool exhausted() const { return next.load(std::memory_order_relaxed) >= count; }
 
@@ -103,6 +104,8 @@ class ThreadPool {
     for (std::thread& worker : workers_) worker.join();
   }
 
+  int num_workers() const { return static_cast<int>(workers_.size()); }
+
   void run(const std::shared_ptr<Loop>& loop) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -127,6 +130,7 @@ class ThreadPool {
         std::unique_lock<std::mutex> lock(mutex_);
         wake_.wait(lock, [&] { return stopping_ || (loop = open_loop()) != nullptr; });
         if (stopping_) return;
+        --loop->free_seats;
         seen = arrived_.load(std::memory_order_relaxed);
       }
       loop->work([] {});
@@ -136,7 +140,7 @@ class ThreadPool {
 
   std::shared_ptr<Loop> open_loop() const {  // under mutex_
     for (const auto& loop : loops_)
-      if (!loop->exhausted()) return loop;
+      if (loop->free_seats > 0 && !loop->exhausted()) return loop;
     return nullptr;
   }
 
@@ -156,8 +160,9 @@ int available_processors() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-// The pool in use and how many threads it stands for. Held by shared_ptr so that set_num_threads can replace
-// it while a loop still runs on the old one.
+// The pool in use and how many threads a loop may have. A pool only ever grows: fewer threads leave some of its workers
+// asleep, so that changing one's mind costs nothing. Held by shared_ptr so that a larger one can take its place while a
+// loop still runs on the old one.
 struct PoolSlot {
   std::mutex mutex;
   std::shared_ptr<ThreadPool> pool;  // null until first needed
@@ -203,25 +208,27 @@ int num_threads() {
 }
 
 void set_num_threads(int count) {
-  std::shared_ptr<ThreadPool> retired;  // joined outside the lock
   std::lock_guard<std::mutex> lock(slot().mutex);
-  if (slot().threads == count) return;
   slot().threads = count;
-  retired.swap(slot().pool);
 }
 
 void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
   if (count <= 0) return;
-  std::shared_ptr<ThreadPool> pool;
+  std::shared_ptr<ThreadPool> pool, retired;  // the latter joined outside the lock
+  int workers = 0;
   {
     PoolSlot& current = slot();
     std::lock_guard<std::mutex> lock(current.mutex);
-    if (current.threads > 1 && count > grain) {
-      if (!current.pool) current.pool = std::make_shared<ThreadPool>(current.threads - 1);
+    workers = current.threads - 1;
+    if (workers > 0 && count > grain) {
+      if (!current.pool || current.pool->num_workers() < workers) {
+        retired.swap(current.pool);
+        current.pool = std::make_shared<ThreadPool>(workers);
+      }
       pool = current.pool;
     }
   }
-  const auto loop = std::make_shared<Loop>(count, grain, &body);
+  const auto loop = std::make_shared<Loop>(count, grain, workers, &body);
   if (pool) return pool->run(loop);
   loop->work(InterruptCheck());
   loop->wait();

@@ -92,7 +92,7 @@ def encode(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, vocabulary: 
         return Encoded(rows, _start(batch, columns.start, len(rows.is_null), errors), errors)
     if columns.text is not None:
         texts, errors = _texts(batch, columns.text)
-        ids = tokenizer(texts).input_ids if texts else []
+        ids = tokenizer(texts, return_attention_mask=False).input_ids if texts else []
         rows = _flat([[] if row in errors else row_ids for row, row_ids in enumerate(ids)])
         return Encoded(rows, _start(batch, columns.start, len(texts), errors), errors)
     return _encode_answers(batch, columns, tokenizer, vocabulary)
@@ -140,7 +140,7 @@ def _texts(batch: pa.RecordBatch, name: str) -> tuple[list[str], dict[int, str]]
 
 
 def _tokenise(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
-    return tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
+    return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False).input_ids if texts else []
 
 
 def _flat(rows: Sequence[Iterable[int]]) -> TokenLists:
