@@ -228,3 +228,12 @@ def test_a_mistake_is_named(arguments, words, corpus, folder):
     ended = fastmask("check", corpus, "--tokenizer", folder, *arguments)
     assert isinstance(ended.exception, fm.FastmaskError)
     assert words in str(ended.exception)
+
+
+def test_an_empty_corpus_is_named(folder, tmp_path):
+    path = tmp_path / "empty.jsonl"
+    path.touch()
+    ended = fastmask("check", path, "--schema", '{"type":"boolean"}', "--tokenizer", folder)
+    assert isinstance(ended.exception, fm.InputError)
+    assert "holds no record" in str(ended.exception)
+    assert "empty.jsonl" in str(ended.exception)

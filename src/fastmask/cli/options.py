@@ -57,8 +57,11 @@ def columns_asked(
     annotated = set(ADDED) <= set(names)  # what annotate wrote, to be judged anew
     if not given:
         guess = next((kind for kind, name in _GUESSED.items() if name in names), None)
+        own = [name for name in names if name != "error" or records.on_error != "keep"]
+        if not own:
+            raise InputError(f"the corpus holds no record: {', '.join(source.name for source in records.sources)}")
         if guess is None:
-            raise InputError(f"say --tokens, --text or --answer: which column of {', '.join(names)} is to be judged?")
+            raise InputError(f"say --tokens, --text or --answer: which column of {', '.join(own)} is to be judged?")
         given = {guess: _GUESSED[guess]}
     if annotated and not start and not after_token:
         start = "start"
