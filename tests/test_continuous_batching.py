@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from contextlib import nullcontext
@@ -120,11 +121,10 @@ def test_generate_batch(model, con, bpe, generation):
     assert assert_answers(outputs.values(), con, bpe) >= 3
 
 
-def test_without_the_context_the_text_is_free_and_a_processor_is_dropped(model, con, bpe):
+def test_without_the_context_the_text_is_free(model, con, bpe):
     """What this module is for; and that `assert_answers` can fail."""
-    for extra in ({}, {"logits_processor": [ConstraintLogitsProcessor(con)]}):
-        outputs = model.generate_batch(PROMPTS, **options(bpe), **extra)
-        assert (con.check([output.generated_tokens for output in outputs.values()]).first_error >= 0).any()
+    outputs = model.generate_batch(PROMPTS, **options(bpe))
+    assert (con.check([output.generated_tokens for output in outputs.values()]).first_error >= 0).any()
 
 
 def test_generate_with_a_paged_cache(model, con, bpe):
@@ -240,6 +240,38 @@ def test_the_ordinary_processor_is_refused_by_the_list(con):
             batching.ContinuousBatchingLogitsProcessorList(
                 transformers.LogitsProcessorList([processor]), drop_unsupported_processors=keep
             )
+
+
+@pytest.mark.parametrize("many", [list, tuple, transformers.LogitsProcessorList, lambda one: one[0]])
+def test_the_ordinary_processor_is_refused_where_it_would_be_dropped(model, con, bpe, many):
+    processors = many([ConstraintLogitsProcessor(con)])
+    with pytest.raises(fm.InputError, match="constrained_batching"):
+        model.generate_batch(PROMPTS, logits_processor=processors, **options(bpe))
+    ids = torch.tensor(PROMPTS[:1])
+    for arguments in (
+        ((ids, None, processors), {"cache_implementation": "paged"}),
+        ((ids,), {"cache_implementation": "paged", "logits_processor": processors}),
+        ((), {"input_ids": ids, "cache_implementation": "paged", "logits_processor": processors}),
+    ):
+        with pytest.raises(fm.InputError, match="constrained_batching"):
+            model.generate(*arguments[0], max_new_tokens=TOKENS, **arguments[1])
+
+
+def test_what_is_not_dropped_is_left_alone(model, con, bpe):
+    """Other processors where they are dropped, ours where it is not, and the methods' own looks."""
+    other = transformers.MinPLogitsWarper(0.1)
+    ids, small = torch.tensor(PROMPTS[:1]), options(bpe, max_new_tokens=2)
+    free = model.generate_batch(PROMPTS[:1], logits_processor=[other], **small)
+    assert [len(output.generated_tokens) for output in free.values()] == [2]
+    paged = model.generate(ids, logits_processor=[other], cache_implementation="paged", **small)
+    assert paged.numel() == ids.numel() + 2
+    processor = [ConstraintLogitsProcessor(con)]
+    static = model.generate(ids, logits_processor=processor, cache_implementation="static", max_new_tokens=5)
+    assert con.check([static[0, ids.numel() :].tolist()]).first_error[0] == -1
+    with pytest.raises(TypeError):
+        model.generate(PROMPTS, None, None, None, None, None, None, None, None, None, None, None, "one too many")
+    assert type(model).generate.__name__ == "generate"
+    assert "logits_processor" in inspect.signature(model.generate).parameters
 
 
 def test_bad_input_is_refused(model, con, bpe):

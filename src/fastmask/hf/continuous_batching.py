@@ -1,9 +1,10 @@
 """Continuous batching: one int32 state for each request, whatever the scheduler does with it.
 
-``generate_batch`` takes no logits processors: it drops the argument without a word, and what it generates is free
-text. Its own interface for per-request values, ``ContinuousBatchingLogitsProcessor``, gives a processor one int32
-for each row of logits, and a state is just that. What follows is written against transformers 5.23,
-``transformers/generation/continuous_batching``; these of its habits shape it:
+``generate_batch`` takes no logits processors: left alone it drops the argument without a word and generates free text
+(:mod:`fastmask.hf.dropped` makes that an error). Its own interface for per-request values,
+``ContinuousBatchingLogitsProcessor``, gives a processor one int32 for each row of logits, and a state is just that.
+What follows is written against transformers 5.23, ``transformers/generation/continuous_batching``; these of its habits
+shape it:
 
 - ``ContinuousBatchingLogitsProcessorList`` makes room for the processors it converts itself and for no others, so
   a native one that is handed in finds no storage (:class:`_ProcessorList`).

@@ -16,6 +16,7 @@ from fastmask import _core
 from fastmask.constraint import Constraint
 from fastmask.errors import CutOffWarning, InputError, InputTypeError
 from fastmask.hf.budget import Budget
+from fastmask.hf.dropped import NO_PLACE
 from fastmask.hf.generation import Generation, Generations, Group, States, groups_of
 from fastmask.hf.rules import rules_of
 from fastmask.rows import After, integer
@@ -84,10 +85,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     @property
     def supports_continuous_batching(self) -> bool:  # type: ignore[override]
         """Asked by continuous batching alone, which would go on without this processor, or without its rows."""
-        raise InputError(
-            "ConstraintLogitsProcessor has no place in continuous batching: use"
-            " fastmask.hf.continuous_batching.constrained_batching(model, constraint)"
-        )
+        raise InputError(NO_PLACE)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] for ids [B, T] → new scores, ``-inf`` where a token would break the constraint."""
