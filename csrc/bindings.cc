@@ -408,6 +408,7 @@ PYBIND11_MODULE(_core, m) {
   define_engine(m);
   define_replay(m);
   define_divergence(m);
+  define_rows(m);
 }
 
 }  // namespace

@@ -32,5 +32,6 @@ struct Engine {
 };
 
 void define_divergence(py::module_& m);  // bindings_divergence.cc
+void define_rows(py::module_& m);        // bindings_rows.cc
 
 }  // namespace fastmask

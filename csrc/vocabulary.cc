@@ -35,16 +35,37 @@ Vocabulary::Vocabulary(std::string bytes, const std::vector<int64_t>& offsets, c
   }
 }
 
+std::string_view Vocabulary::text(const int32_t* tokens, int64_t position) const {
+  const int32_t token = tokens[position];
+  if (token < 0 || token >= size())
+    throw Error(ErrorKind::kTokenRange, "token id " + std::to_string(token) + " at position " +
+                                            std::to_string(position) + " lies outside 0 … " +
+                                            std::to_string(size() - 1) + ", the vocabulary");
+  const Entry& entry = entries_[token];
+  return entry.is_text() ? std::string_view(bytes_).substr(entry.begin, entry.length) : std::string_view();
+}
+
 std::string Vocabulary::spell(const int32_t* tokens, int64_t count) const {
-  std::string text;
+  std::string spelled;
+  for (int64_t i = 0; i < count; ++i) spelled += text(tokens, i);
+  return spelled;
+}
+
+bool Vocabulary::spells(const int32_t* tokens, int64_t count, std::string_view expected) const {
   for (int64_t i = 0; i < count; ++i) {
-    if (tokens[i] < 0 || tokens[i] >= size())
-      throw Error(ErrorKind::kTokenRange, "token id " + std::to_string(tokens[i]) + " at position " + std::to_string(i) +
-                                              " lies outside 0 … " + std::to_string(size() - 1) + ", the vocabulary");
-    const Entry& entry = entries_[tokens[i]];
-    if (entry.is_text()) text.append(bytes_, entry.begin, entry.length);
+    const std::string_view next = text(tokens, i);
+    if (expected.substr(0, next.size()) != next) return false;
+    expected.remove_prefix(next.size());
   }
-  return text;
+  return expected.empty();
+}
+
+std::vector<int64_t> Vocabulary::misspelled(const int32_t* tokens, const int64_t* ends,
+                                            const std::vector<std::string_view>& texts) const {
+  std::vector<int64_t> rows;
+  for (int64_t row = 0; row < static_cast<int64_t>(texts.size()); ++row)
+    if (!spells(tokens + ends[row], ends[row + 1] - ends[row], texts[row])) rows.push_back(row);
+  return rows;
 }
 
 }  // namespace fastmask

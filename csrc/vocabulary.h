@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fastmask {
@@ -35,10 +36,17 @@ class Vocabulary {
   // The bytes of `count` tokens in a row; special and EOS tokens have none. Throws Error{kTokenRange} for an id
   // outside 0 … size-1.
   std::string spell(const int32_t* tokens, int64_t count) const;
+  // The rows, ascending, whose tokens spell other bytes than their text: row r is tokens[ends[r] … ends[r + 1] - 1].
+  // Throws as `spell`.
+  std::vector<int64_t> misspelled(const int32_t* tokens, const int64_t* ends,
+                                  const std::vector<std::string_view>& texts) const;
   size_t num_bytes() const { return bytes_.size(); }  // of all tokens together
   size_t nbytes() const { return bytes_.size() + entries_.size() * sizeof(Entry); }
 
  private:
+  std::string_view text(const int32_t* tokens, int64_t position) const;  // of one of a row of tokens
+  bool spells(const int32_t* tokens, int64_t count, std::string_view text) const;
+
   std::string bytes_;
   std::vector<Entry> entries_;  // [size]
   std::vector<Token> eos_ids_;

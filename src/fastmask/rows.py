@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastmask import _core
 from fastmask.errors import InputError, InputTypeError, TokenRangeError
 
 __all__ = [
@@ -151,6 +152,14 @@ def _rows_of_array(tokens: Any, lengths: Any) -> TokenRows:
 
 
 def _rows_of_list(tokens: Any) -> TokenRows:
+    if isinstance(tokens, list) and (plain_ints := _core.flat_rows(tokens)) is not None:
+        flat, bounds = plain_ints
+        lengths = np.diff(bounds)
+        return TokenRows(flat, bounds[:-1], lengths, int(lengths.max(initial=0)), None)
+    return _rows_of_anything(tokens)
+
+
+def _rows_of_anything(tokens: Any) -> TokenRows:
     try:
         rows: Sequence[Any] = list(tokens)
         sizes = [len(row) for row in rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -11,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fastmask.canonical import spelled_otherwise, without_space
+from fastmask import _core
+from fastmask.canonical import remove_space
 from fastmask.corpus.lists import TokenLists, token_lists
+from fastmask.corpus.tokenising import token_ids
 from fastmask.errors import InputError, InputTypeError
-from fastmask.rows import After, integer
+from fastmask.rows import After, integer, token_rows
 from fastmask.vocabulary import Vocabulary
 
 __all__ = ["Columns", "Encoded", "encode"]
@@ -92,9 +93,10 @@ def encode(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, vocabulary: 
         return Encoded(rows, _start(batch, columns.start, len(rows.is_null), errors), errors)
     if columns.text is not None:
         texts, errors = _texts(batch, columns.text)
-        ids = tokenizer(texts, return_attention_mask=False).input_ids if texts else []
-        rows = _flat([[] if row in errors else row_ids for row, row_ids in enumerate(ids)])
-        return Encoded(rows, _start(batch, columns.start, len(texts), errors), errors)
+        ids = token_ids(texts, tokenizer, add_special_tokens=True)
+        for row in errors:
+            ids[row] = []
+        return Encoded(_flat(ids), _start(batch, columns.start, len(texts), errors), errors)
     return _encode_answers(batch, columns, tokenizer, vocabulary)
 
 
@@ -112,20 +114,22 @@ def _encode_answers(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, voc
     if columns.prompt is not None:
         prompts, missing = _texts(batch, columns.prompt)
         errors |= missing
-    heads = _tokenise(prompts, tokenizer) if columns.prompt is not None else []
-    spelled = zip(_tokenise(answers, tokenizer), answers, strict=True)
-    tails = [without_space(ids, text, vocabulary) for ids, text in spelled]
+    tails = token_ids(answers, tokenizer, add_special_tokens=False)
+    for ids, text in zip(tails, answers, strict=True):
+        remove_space(ids, text, vocabulary)
     flat = _flat(tails)
-    for row in spelled_otherwise(flat.tokens, flat.offsets, answers, vocabulary):
+    for row in _core.misspelled(vocabulary.core, flat.tokens, flat.offsets, answers):
         errors.setdefault(row, f"the tokenizer spells the answer with other bytes than it has: {answers[row][:60]!r}")
-    if not (heads or columns.between or columns.end or errors):
+    if columns.prompt is None and not (columns.between or columns.end or errors):
         return Encoded(flat, np.zeros(len(answers), np.int64), errors)
-    heads = [[*head, *columns.between] for head in heads or [[]] * len(answers)]
-    tails = [[*tail, *columns.end] for tail in tails]
+    heads = [[]] * len(answers) if columns.prompt is None else token_ids(prompts, tokenizer, add_special_tokens=False)
+    between, end = list(columns.between), list(columns.end)
+    pieces = [[head, between, tail, end] for head, tail in zip(heads, tails, strict=True)]
     for row in errors:
-        heads[row], tails[row] = [], []
-    start = np.array([len(head) for head in heads], np.int64)
-    return Encoded(_flat([head + tail for head, tail in zip(heads, tails, strict=True)]), start, errors)
+        pieces[row] = [[]] * 4
+    joined = _flat(list(chain.from_iterable(pieces)))
+    offsets, answers_begin = joined.offsets[::4], joined.offsets[2::4]
+    return Encoded(TokenLists(joined.tokens, offsets, flat.is_null), answers_begin - offsets[:-1], errors)
 
 
 def _texts(batch: pa.RecordBatch, name: str) -> tuple[list[str], dict[int, str]]:
@@ -139,15 +143,10 @@ def _texts(batch: pa.RecordBatch, name: str) -> tuple[list[str], dict[int, str]]
     return ["" if row in errors else value for row, value in enumerate(values)], errors
 
 
-def _tokenise(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
-    return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False).input_ids if texts else []
-
-
-def _flat(rows: Sequence[Iterable[int]]) -> TokenLists:
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])  # type: ignore[arg-type]
-    tokens = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
-    return TokenLists(tokens, offsets, np.zeros(len(rows), np.bool_))
+def _flat(rows: list[list[int]]) -> TokenLists:
+    flat = token_rows(rows)
+    offsets = np.append(flat.offsets, len(flat.flat))
+    return TokenLists(flat.flat.astype(np.int32, copy=False), offsets, np.zeros(len(rows), np.bool_))
 
 
 def _start(
