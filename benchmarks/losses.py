@@ -122,16 +122,19 @@ def memory(problem: Problem, report: Report) -> None:
         lines = status.read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
-    matrix = problem.student.numel() * problem.student.element_size()
-    shares = []
-    for _ in range(report.settings.rounds):
-        problem.student.grad = None
-        before = kilobytes("VmRSS")
-        reset.write_text("5", encoding="utf-8")  # the peak begins anew (proc(5))
+    def step() -> None:
         problem.step(
             lambda: fmt.constrained_kl(
                 problem.student, problem.teacher, problem.states, problem.con, penalty=PENALTY, engine="fused"
             )
         )
-        shares.append(((kilobytes("VmHWM") - before) * 1024 - matrix) / matrix)
+
+    matrix = problem.student.numel() * problem.student.element_size()
+    step()
+    shares = []
+    for _ in range(report.settings.rounds):
+        before = kilobytes("VmRSS")  # inputs and a gradient, which the next step replaces
+        reset.write_text("5", encoding="utf-8")  # the peak begins anew (proc(5))
+        step()
+        shares.append((kilobytes("VmHWM") - before) * 1024 / matrix)
     report.find("losses.memory", problem.name, max(0.0, *shares))

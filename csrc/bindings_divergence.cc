@@ -2,9 +2,11 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "bindings.h"
 #include "divergence.h"
+#include "recycled_memory.h"
 
 namespace fastmask {
 namespace {
@@ -68,12 +70,25 @@ Array<float> losses_of(Engine& engine, const Array<State>& states, const Logits&
   return losses;
 }
 
+// uint8 [bytes] that hold anything; the memory is recycled once nobody looks at it any more.
+py::array_t<uint8_t> recycled(int64_t bytes) {
+  if (bytes < 1) throw Error(ErrorKind::kInput, "no memory of " + std::to_string(bytes) + " bytes");
+  auto block = std::make_unique<MemoryBlock>(take_memory(bytes));
+  auto* const data = static_cast<uint8_t*>(block->data);
+  const py::capsule owner(block.release(), [](void* held) {
+    const std::unique_ptr<MemoryBlock> done(static_cast<MemoryBlock*>(held));
+    give_back(*done);
+  });
+  return py::array_t<uint8_t>(bytes, data, owner);
+}
+
 }  // namespace
 
 void define_divergence(py::module_& m) {
   py::class_<Logits>(m, "Logits")
       .def(py::init<py::array, const std::string&, Array<int64_t>, int64_t>(), py::arg("bits"), py::arg("dtype"),
            py::arg("starts").noconvert(), py::arg("width"));
+  m.def("recycled", &recycled, py::arg("bytes"));
   m.def("divergence", &losses_of, py::arg("engine"), py::arg("states").noconvert(), py::arg("teacher"),
         py::arg("student"), py::arg("penalties").noconvert(), py::arg("mask_on"), py::arg("temperature"),
         py::arg("reverse"), py::arg("upstream"), py::arg("gradient"));

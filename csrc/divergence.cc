@@ -3,11 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <vector>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include "bitmask.h"
 #include "softmax_blocks.h"
@@ -51,7 +48,7 @@ class RowWorker {
         words_(rows.masks == nullptr ? 0 : num_blocks_ * kBlockWords, 0) {
     if (gradient.out == nullptr) return;
     keep_ = rows.first == Side::kTeacher ? Keep::kSeconds : Keep::kDots;
-    kept_.resize(num_blocks_ * 2 * kBlock);
+    kept_.reset(new float[num_blocks_ * 2 * kBlock]);  // uninitialised: zeros would cost as much as a pass
     maxima_.resize(num_blocks_);
   }
 
@@ -105,11 +102,9 @@ class RowWorker {
     const int64_t width = rows_.student.width, count = std::min(width - block * kBlock, kBlock);
     const FloatKind kind = rows_.student.kind;
     char* at = static_cast<char*>(gradient_.out) + (row * width + block * kBlock) * size_of(kind);
-    const bool in_place = count == kBlock && kind == FloatKind::kFloat32;
-    float* out = in_place ? reinterpret_cast<float*>(at) : student_;
     combine(kept_first(block), static_cast<float>(first_scale), kept_other(block), static_cast<float>(other_scale),
-            out);
-    if (!in_place) store_block(out, count, kind, at);
+            student_);
+    store_block(student_, count, kind, at);
   }
 
   Penalty penalty(int64_t row, bool penalized) const {
@@ -117,7 +112,7 @@ class RowWorker {
     return {words_.data(), rows_.penalties[row]};
   }
 
-  float* kept_first(int64_t block) { return kept_.data() + (keep_ == Keep::kNothing ? 0 : 2 * block * kBlock); }
+  float* kept_first(int64_t block) { return kept_.get() + (keep_ == Keep::kNothing ? 0 : 2 * block * kBlock); }
   float* kept_other(int64_t block) { return kept_first(block) + (keep_ == Keep::kNothing ? 0 : kBlock); }
 
   const DivergenceRows& rows_;
@@ -126,33 +121,20 @@ class RowWorker {
   const int64_t num_blocks_;
   Keep keep_ = Keep::kNothing;
   std::vector<uint32_t> words_;  // the row's mask; zeros past the vocabulary
-  std::vector<float> kept_;      // of each block of the row: two blocks, see Keep
+  std::unique_ptr<float[]> kept_;  // of each block of the row: two blocks, see Keep
   std::vector<Maxima> maxima_;   // of each block of the row: those to which what was kept is relative
   alignas(64) float teacher_[kBlock], student_[kBlock];
 };
-
-// Fresh memory comes page by page, each with a fault and 4 kB of zeros; huge pages are 512 times fewer. Advice only.
-void ask_for_huge_pages(void* memory, int64_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  constexpr uintptr_t kHugePage = uintptr_t{1} << 21;
-  const auto begin = (reinterpret_cast<uintptr_t>(memory) + kHugePage - 1) / kHugePage * kHugePage;
-  const auto end = (reinterpret_cast<uintptr_t>(memory) + bytes) / kHugePage * kHugePage;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#else
-  (void)memory, (void)bytes;
-#endif
-}
 
 }  // namespace
 
 void divergence(const DivergenceRows& rows, float* losses, const DivergenceGradient& gradient) {
   if (rows.masks != nullptr) rows.masks->prepare(rows.states, rows.count);
-  if (gradient.out != nullptr)
-    ask_for_huge_pages(gradient.out, rows.count * rows.student.width * size_of(rows.student.kind));
   const int64_t logits = std::max<int64_t>(1, rows.teacher.width + rows.student.width);
   parallel_for(rows.count, std::max<int64_t>(1, kLogitsPerChunk / logits), [&](int64_t begin, int64_t end) {
     RowWorker worker(rows, gradient);
     for (int64_t row = begin; row < end; ++row) losses[row] = static_cast<float>(worker.work(row));
+    finish_storing();
   });
 }
 

@@ -5,6 +5,9 @@
 #include <limits>
 
 #include "simd.h"
+#ifdef FASTMASK_X86
+#include <immintrin.h>
+#endif
 
 namespace fastmask {
 namespace {
@@ -43,6 +46,29 @@ void read(const LogitRows& rows, int64_t at, int64_t count, float* out) {
   }
 }
 
+// Past the caches: lines are neither read before they are written, nor do they push out what is still of use.
+void stream(const void* from, int64_t bytes, void* to) {
+  const char* in = static_cast<const char*>(from);
+  char* out = static_cast<char*>(to);
+  int64_t done = 0;
+#ifdef FASTMASK_X86
+  constexpr int64_t kLine = 64, kStore = sizeof(__m128i);
+  done = std::min<int64_t>(bytes, -reinterpret_cast<uintptr_t>(out) & (kLine - 1));
+  std::memcpy(out, in, done);
+  for (const int64_t end = done + (bytes - done) / kLine * kLine; done < end; done += kStore)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(out + done),
+                     _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + done)));
+#endif
+  std::memcpy(out + done, in + done, bytes - done);
+}
+
+template <class Half>
+void stream_rounded(const float* block, int64_t count, void* out) {
+  alignas(64) Half halves[kBlock];
+  ForMachine<&round<Half>>::call(block, count, halves);
+  stream(halves, count * sizeof(Half), out);
+}
+
 }  // namespace
 
 const float* load_block(const LogitRows& rows, int64_t row, int64_t first, const Penalty& penalty, float* scratch) {
@@ -67,10 +93,16 @@ const void* block_address(const LogitRows& rows, int64_t row, int64_t first) {
 
 void store_block(const float* block, int64_t count, FloatKind kind, void* out) {
   switch (kind) {
-    case FloatKind::kFloat32: std::memcpy(out, block, count * sizeof(float)); return;
-    case FloatKind::kBfloat16: return ForMachine<&round<Bfloat16>>::call(block, count, static_cast<Bfloat16*>(out));
-    case FloatKind::kFloat16: return ForMachine<&round<Float16>>::call(block, count, static_cast<Float16*>(out));
+    case FloatKind::kFloat32: return stream(block, count * sizeof(float), out);
+    case FloatKind::kBfloat16: return stream_rounded<Bfloat16>(block, count, out);
+    case FloatKind::kFloat16: return stream_rounded<Float16>(block, count, out);
   }
+}
+
+void finish_storing() {
+#ifdef FASTMASK_X86
+  _mm_sfence();
+#endif
 }
 
 }  // namespace fastmask

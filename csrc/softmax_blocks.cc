@@ -16,23 +16,23 @@ FASTMASK_INLINE float zero_where(bool unwanted, float value) {
 }
 
 // e^x for x ≤ 0, to 1 in the last place; 0 below -87.3, where floats lose digits; NaN for NaN. The reduction to
-// n·ln 2 + r and the polynomial are those of Cephes' expf (S. L. Moshier).
+// n·ln 2 + r is the usual one of Cody and Waite, the polynomial that of Cephes' expf (S. L. Moshier).
 FASTMASK_INLINE float exp_of(float x) {
   constexpr float kLowest = -87.33f;
   constexpr float kShift = 12582912.0f;  // 1.5·2^23: adding it rounds to an integer, kept in the lowest bits
-  const float within = zero_where(x < kLowest, x);
-  const float shifted = within * 1.44269504f + kShift;
+  const float shifted = fused(x, 1.44269504f, kShift);
   const float n = shifted - kShift;
-  const float r = (within - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts: the first product is exact
+  const float r = fused(n, 2.12194440e-4f, fused(n, -0.693359375f, x));  // ln 2 in two parts
   float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
+  p = fused(p, r, 1.3981999507e-3f);
+  p = fused(p, r, 8.3334519073e-3f);
+  p = fused(p, r, 4.1665795894e-2f);
+  p = fused(p, r, 1.6666665459e-1f);
+  p = fused(p, r, 5.0000001201e-1f);
+  p = fused(p, r, 1.0f);
+  p = fused(p, r, 1.0f);
   const float power = as_float((as_bits(shifted) << 23) + (127u << 23));  // 2^n
-  const float e = ((p * r) * r + r + 1.0f) * power;
-  return zero_where(x < kLowest, e);
+  return zero_where(x < kLowest, p * power);                              // where n is no exponent, either
 }
 
 FASTMASK_INLINE float add_up(float* lanes) {

@@ -95,7 +95,7 @@ class _Divergence(torch.autograd.Function):
         upstream = gradient = None
         if bet is not None:
             upstream = np.full(options[0].shape, bet, np.float32)
-            gradient = torch.empty(student.shape, dtype=student.dtype)
+            gradient = _room_for(student)
         losses = _run(student, teacher, engine, options, upstream, gradient)
         ctx.save_for_backward(student, teacher)
         ctx.rest = engine, options
@@ -111,9 +111,17 @@ class _Divergence(torch.autograd.Function):
         _bet.learn(given)
         gradient, ctx.gradient = ctx.gradient, None  # handed out once: what is done to it then is not ours to know
         if gradient is None or not np.array_equal(ctx.upstream, given):
-            gradient = torch.empty(student.shape, dtype=student.dtype) if gradient is None else gradient
+            gradient = _room_for(student) if gradient is None else gradient
             _run(student, teacher, engine, options, given, gradient)
         return gradient, None, None, None, None
+
+
+def _room_for(student: Tensor) -> Tensor:
+    """A gradient yet to be written, in memory that the last one may have had."""
+    if not student.numel():
+        return torch.empty_like(student)
+    memory = torch.from_numpy(_core.recycled(student.numel() * student.element_size()))
+    return memory.view(student.dtype).view(student.shape)
 
 
 def _run(
