@@ -6,6 +6,7 @@ which looks the masks up on the logits' device.
 """
 
 from fastmask.torch.divergence import constrained_kl
-from fastmask.torch.masks import constrained_log_probs, invalid_mass, mask_logits, penalize
+from fastmask.torch.masks import constrained_log_probs, mask_logits, penalize
+from fastmask.torch.mass import invalid_mass
 
 __all__ = ["constrained_kl", "constrained_log_probs", "invalid_mass", "mask_logits", "penalize"]
