@@ -407,6 +407,11 @@ def cannot():
         "a constraint on a device": ("device", lambda: kl(student, teacher, states, con.on("cpu"))),
         "another device": ("meta", lambda: kl(student.to("meta"), teacher, states, con)),
         "a penalty's gradient": ("penalty", lambda: kl(student, teacher, states, con, penalty=wanting)),
+        "Jensen-Shannon": ("jensen_shannon", lambda: kl(student, teacher, states, con, jensen_shannon=0.5)),
+        "a target's gradient": (
+            "penalty",
+            lambda: kl(student.requires_grad_(), teacher, states, con, target_invalid_mass=0.1, mask_on="student"),
+        ),
         "torch.func.grad": ("torch.func", lambda: torch.func.grad(loss)(student)),
         "torch.vmap": ("torch.func", lambda: torch.vmap(lambda x: x * loss(student))(torch.ones(2))),
     }
@@ -422,8 +427,10 @@ def test_what_the_kernel_does_not_do_is_refused(name):
 def test_auto_does_what_the_kernel_does_not():
     student, teacher, states, con = batch()
     plain = fmt.constrained_kl(student, teacher, states, con, engine="torch")
-    for x, c in ((student.double(), con), (student, con.on("cpu"))):
-        assert torch.equal(fmt.constrained_kl(x, teacher, states, c), plain)
+    assert torch.equal(fmt.constrained_kl(student, teacher, states, con.on("cpu")), plain)
+    in_double = fmt.constrained_kl(student.double(), teacher, states, con)
+    assert in_double.dtype == torch.float64
+    torch.testing.assert_close(in_double.float(), plain)
     on_device = con.on("cpu")
     slope = torch.func.grad(lambda x: fmt.constrained_kl(x, teacher, states, on_device).sum())(student)
     torch.testing.assert_close(slope, with_gradient(student, teacher, states, con)[1], rtol=1e-4, atol=1e-6)
