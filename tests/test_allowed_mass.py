@@ -85,10 +85,24 @@ def test_nothing_to_sum_is_minus_infinity(grad):
 
 
 def test_the_gradient_of_the_invalid_mass():
+    """By finite differences in float64, which plain torch computes; the kernel's and its gradient against that."""
     con = constraint(40)
     states = torch.arange(con.num_states)
-    scores = logits(len(states), 44).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: fmt.invalid_mass(x, states, con), scores)
+    scores = logits(len(states), 44)
+
+    def slope_and_its_slope(x):
+        (slope,) = torch.autograd.grad(fmt.invalid_mass(x, states, con).sum(), x, create_graph=True)
+        return slope.detach(), torch.autograd.grad(slope.square().sum(), x)[0]
+
+    exact = scores.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: fmt.invalid_mass(x, states, con), exact)
+    assert torch.autograd.gradgradcheck(lambda x: fmt.invalid_mass(x, states, con), exact)
+    same(slope_and_its_slope(scores.clone().requires_grad_()), slope_and_its_slope(exact))
+    for dtype in (torch.bfloat16, torch.float16):
+        half = scores.to(dtype).requires_grad_()
+        fmt.invalid_mass(half, states, con).sum().backward()
+        assert half.grad.dtype == dtype
+        same([half.grad], [slope_and_its_slope(half.detach().double().requires_grad_())[0]], 4e-3)
 
 
 def test_nan_is_not_hidden():

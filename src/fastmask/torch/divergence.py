@@ -178,8 +178,13 @@ def _widened(logits: Tensor, width: int) -> Tensor:
 
 
 def require_options(
-    temperature: float, reverse: bool, mask_on: str, jensen_shannon: float | None, target_invalid_mass: float | None
+    temperature: float,
+    reverse: bool = False,
+    mask_on: str = "teacher",
+    jensen_shannon: float | None = None,
+    target_invalid_mass: float | None = None,
 ) -> None:
+    """Raises InputError for a number out of range, a name that there is not, or two options that exclude each other."""
     if not temperature > 0:
         raise InputError(f"temperature must be above 0, got {temperature}")
     if mask_on not in ("teacher", "student", "both", "none"):

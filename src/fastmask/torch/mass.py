@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ def invalid_mass(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> 
     """Probability on tokens that are not allowed, float32 [...] (float64 of float64), exact also where it is tiny.
 
     Made of the log-sum-exps over allowed tokens and over the others, because ``1 - p(A)`` loses every mass below
-    1e-7 to rounding. On a CPU, where no gradient is asked for, they are one pass of the kernel, without a mask.
+    1e-7 to rounding. On a CPU they are one pass of the kernel, without a mask.
     """
     allowed, disallowed = log_masses(logits, states, con)
     return torch.sigmoid(disallowed - allowed).to(torch.promote_types(logits.dtype, torch.float32))
@@ -39,14 +39,35 @@ def log_masses(
     ``-inf`` where there is nothing to sum. Float64 from the kernel; otherwise float32, or float64 of float64 logits.
     """
     require_fitting(logits, states, con)
-    differentiable = logits.requires_grad and torch.is_grad_enabled()
-    if differentiable or kernel_rows.obstacle(con, model=logits) is not None:
-        allowed = allowed_like(logits, states, con)
-        return group_masses(float_scores(logits) / temperature, allowed)
-    assert isinstance(con, Constraint)
-    found = _core.log_masses(con.core, state_array(states).reshape(-1), kernel_rows.in_place(logits), temperature)
-    allowed_mass, disallowed_mass = (torch.from_numpy(masses).view(states.shape) for masses in found)
-    return allowed_mass, disallowed_mass
+    if kernel_rows.obstacle(con, model=logits) is not None:
+        return group_masses(float_scores(logits) / temperature, allowed_like(logits, states, con))
+    masses: tuple[Tensor, Tensor] = _KernelMasses.apply(logits, states, con, temperature)  # type: ignore[no-untyped-call]
+    return masses
+
+
+class _KernelMasses(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, states: Tensor, con: Constraint, temperature: float) -> tuple[Tensor, Tensor]:
+        found = _core.log_masses(
+            con.core, state_array(states).reshape(-1), kernel_rows.in_place(logits), float(temperature)
+        )
+        allowed, disallowed = (torch.from_numpy(masses).view(states.shape) for masses in found)
+        ctx.save_for_backward(logits, states, allowed, disallowed)
+        ctx.con, ctx.temperature = con, temperature
+        return allowed, disallowed
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """In plain torch, so that it has derivatives of its own: each token's share of the mass of its kind."""
+        logits, states, *masses = ctx.saved_tensors
+        scores = float_scores(logits) / ctx.temperature
+        allowed = allowed_like(logits, states, ctx.con)
+
+        def of_kind(ours: Tensor, theirs: Tensor) -> Tensor:
+            return torch.where(allowed, ours.to(scores.dtype)[..., None], theirs.to(scores.dtype)[..., None])
+
+        share = (scores - of_kind(*(mass.masked_fill(mass.isneginf(), 0.0) for mass in masses))).exp()
+        return (share * of_kind(*(x / ctx.temperature for x in upstream))).to(logits.dtype), None, None, None
 
 
 def group_masses(scores: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
