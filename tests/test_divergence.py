@@ -6,7 +6,10 @@ import math
 from functools import partial
 from itertools import product
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import fastmask as fm
 
@@ -35,16 +38,16 @@ def kl(request):
     return partial(fmt.constrained_kl, engine=request.param)
 
 
-def weight(penalty, temperature):
-    return torch.where(ALLOWED, 1.0, math.exp(-penalty / temperature)).double()
+def weight(penalty, temperature, allowed=ALLOWED):
+    return torch.where(allowed, 1.0, math.exp(-penalty / temperature)).double()
 
 
-def constrained(p, penalty, temperature, target=None):
+def constrained(p, penalty, temperature, target=None, allowed=ALLOWED):
     """The definition on probabilities [N,V]: weighed by the penalty, or shared out as the target says."""
     if target is None:
-        p = p * weight(penalty, temperature)
+        p = p * weight(penalty, temperature, allowed)
         return p / p.sum(-1, keepdim=True)
-    kinds = (p * ALLOWED, p * ~ALLOWED)
+    kinds = (p * allowed, p * ~allowed)
     a, rest = (kind.sum(-1, keepdim=True) for kind in kinds)
     shared = (1 - target) * kinds[0] / a.clamp(min=1e-300) + target * kinds[1] / rest.clamp(min=1e-300)
     return torch.where((a == 0) | (rest == 0), p, shared)
@@ -64,10 +67,11 @@ def oracle(
     mask_on="teacher",
     jensen_shannon=None,
     target_invalid_mass=None,
+    allowed=ALLOWED,
 ):
     """The definition by the letter, in float64, on probabilities."""
     q, p = ((x.double() / temperature).softmax(-1) for x in (student, teacher))
-    options = (penalty, temperature, target_invalid_mass)
+    options = (penalty, temperature, target_invalid_mass, allowed)
     p = constrained(p, *options) if mask_on in ("teacher", "both") else p
     q = constrained(q, *options) if mask_on in ("student", "both") else q
     if jensen_shannon is not None:
@@ -418,6 +422,38 @@ def test_a_target_leaves_alone_what_has_mass_of_one_kind_only(engine, target):
     p = teacher.double().softmax(-1)
     p[3] = torch.cat([torch.tensor([1 - target]).double(), target * p[3, 1:] / p[3, 1:].sum()])
     same_to(1e-6, found, slopes(lambda x: divergence(p, x.softmax(-1)), student.double()))
+
+
+def test_one_allowed_token(kl):
+    """-log of the student's probability of it; and ε of the mass may stay on the others."""
+    done = torch.full((N,), fm.DONE)
+    log_q, log_p = (x.double().log_softmax(-1) for x in (STUDENT, TEACHER))
+    close(kl(STUDENT, TEACHER, done, CON, penalty=INF), -log_q[:, 43], 1e-6)
+    close(kl(STUDENT, TEACHER, done, CON, target_invalid_mass=0.0), -log_q[:, 43], 1e-6)
+    log_p[:, 43] = -INF
+    log_p = (log_p.log_softmax(-1) + math.log(0.2)).index_fill(-1, torch.tensor([43]), math.log(0.8))
+    expected = (log_p.exp() * (log_p - log_q)).sum(-1)
+    close(kl(STUDENT, TEACHER, done, CON, target_invalid_mass=0.2), expected, 1e-6)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 300), st.integers(0, 2**31), st.sampled_from(MORE), st.booleans())
+def test_more_options_under_any_vocabulary(width, seed, options, teacher_gradient):
+    draw = np.random.default_rng(seed)
+    tokens = [bytes([byte]) for byte in draw.integers(0x61, 0x67, width)]
+    con = fm.Constraint.from_regex("a*[a-d]?e?|b", fm.Vocabulary([*tokens[:-1], b"a"], eos_token_id=width - 1))
+    states = torch.arange(con.num_states)
+    sides = [torch.from_numpy(draw.normal(scale=2, size=(len(states), width))).float() for _ in range(2)]
+    sides = sides if teacher_gradient else [sides[0]]
+    teacher = torch.from_numpy(draw.normal(scale=2, size=(len(states), width))).float()
+
+    def loss(student, other=teacher):
+        return fmt.constrained_kl(student, other, states, con, teacher_gradient=teacher_gradient, **options)
+
+    def definition(student, other=teacher):
+        return oracle(student, other, allowed=con.allowed(states), **options)
+
+    same_to(1e-6, slopes(loss, *sides), slopes(definition, *(x.double() for x in sides)))
 
 
 def test_a_target_on_both_sides_and_unequal_widths():

@@ -41,7 +41,7 @@ def obstacle(
     if jensen_shannon is not None:
         return "jensen_shannon is not among its divergences"
     if isinstance(penalty, Tensor) and penalty.requires_grad:
-        return "the penalty asks for a gradient"
+        return "the penalty asks for a gradient, or is made of logits that do"
     return kernel_rows.obstacle(con, student=student, teacher=teacher)
 
 
