@@ -479,13 +479,19 @@ def test_more_options_on_empty_batches_and_single_rows(options):
     torch.testing.assert_close(shaped, whole.view(shape))
 
 
-@pytest.mark.parametrize("options", [{"jensen_shannon": 0.5}, {"target_invalid_mass": 0.1}], ids=str)
-def test_more_options_on_a_device_and_under_transforms(options):
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"jensen_shannon": 0.5}, *({"target_invalid_mass": 0.1, "mask_on": m} for m in ("teacher", "both"))],
+    ids=str,
+)
+def test_on_a_device_and_under_transforms(options):
     device = CON.on("cpu")
     whole = fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, **options)
     torch.testing.assert_close(fmt.constrained_kl(STUDENT, TEACHER, STATES, device, **options), whole)
     row_by_row = torch.vmap(lambda *row: fmt.constrained_kl(*row, device, **options))(STUDENT, TEACHER, STATES)
     torch.testing.assert_close(row_by_row, whole)
+    compiled = torch.compile(partial(fmt.constrained_kl, con=device, **options), backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(STUDENT, TEACHER, STATES), whole)
     slope = torch.func.grad(lambda x: fmt.constrained_kl(x, TEACHER, STATES, device, **options).sum())(STUDENT)
     leaf = STUDENT.clone().requires_grad_()
     fmt.constrained_kl(leaf, TEACHER, STATES, CON, **options).sum().backward()

@@ -230,6 +230,17 @@ def test_where_all_is_allowed_every_penalty_gives_the_plain_divergence(reverse):
             assert torch.equal(found, expected)
 
 
+def test_where_nothing_is_constrained_a_target_changes_no_bit():
+    student, teacher, states, con = batch()
+    free = torch.full_like(states, fm.FREE)
+    padded = F.pad(teacher, (0, 40), value=3.0)  # columns beyond the vocabulary, which have mass of their own
+    for side in (teacher, padded):
+        wide = F.pad(student, (0, side.shape[-1] - student.shape[-1]))
+        plain = with_gradient(wide, side, free, con, mask_on="none")
+        for found, expected in zip(with_gradient(wide, side, free, con, target_invalid_mass=0.3), plain, strict=True):
+            assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("cuts", [[1, 2, 63], [32], [*range(1, 64)]], ids=str)
 def test_any_split_of_the_batch(cuts):
     student, teacher, states, con = batch()

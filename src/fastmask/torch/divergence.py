@@ -86,7 +86,8 @@ def constrained_kl(
     _require_pair(student_logits, teacher_logits)
     teacher_logits = teacher_logits if teacher_gradient else teacher_logits.detach()
     if mask_on != "none":
-        require_fitting(max(student_logits, teacher_logits, key=lambda logits: logits.shape[-1]), states, con)
+        wider = student_logits if student_logits.shape[-1] >= teacher_logits.shape[-1] else teacher_logits
+        require_fitting(wider, states, con)
         require_penalty(penalty, states.shape)
         if target_invalid_mass is not None:
             teacher_logits, penalty, mask_on = _on_target(
