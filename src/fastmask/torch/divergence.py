@@ -95,7 +95,8 @@ def constrained_kl(
             )
     options = (states, con, penalty, temperature, reverse, mask_on)
     if engine != "torch":
-        obstacle = fused.obstacle(student_logits, teacher_logits, con, penalty, jensen_shannon)
+        obstacle = fused.obstacle(student_logits, teacher_logits, con, penalty)
+        obstacle = obstacle if jensen_shannon is None else "jensen_shannon is not among its divergences"
         if obstacle is None:
             return fused.divergence(student_logits, teacher_logits, *options)
         if engine == "fused":

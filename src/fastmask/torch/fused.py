@@ -30,16 +30,8 @@ if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
 
 
-def obstacle(
-    student: Tensor,
-    teacher: Tensor,
-    con: Constraint | OnDevice,
-    penalty: float | Tensor,
-    jensen_shannon: float | None,
-) -> str | None:
+def obstacle(student: Tensor, teacher: Tensor, con: Constraint | OnDevice, penalty: float | Tensor) -> str | None:
     """Why the kernel cannot compute this divergence; None if it can."""
-    if jensen_shannon is not None:
-        return "jensen_shannon is not among its divergences"
     if isinstance(penalty, Tensor) and penalty.requires_grad:
         return "the penalty asks for a gradient, or is made of logits that do"
     return kernel_rows.obstacle(con, student=student, teacher=teacher)
