@@ -1,9 +1,10 @@
-// The divergences, bound for Python: see bindings.cc.
+// What is summed up over rows of logits, bound for Python: see bindings.cc.
 #include <pybind11/stl.h>
 
 #include <algorithm>
 #include <memory>
 
+#include "allowed_mass.h"
 #include "bindings.h"
 #include "divergence.h"
 #include "recycled_memory.h"
@@ -82,6 +83,20 @@ py::array_t<uint8_t> recycled(int64_t bytes) {
   return py::array_t<uint8_t>(bytes, data, owner);
 }
 
+// Log-sum-exps [N] over allowed tokens, and over the others.
+std::pair<Array<double>, Array<double>> log_masses_of(Engine& engine, const Array<State>& states, const Logits& logits,
+                                                      double temperature) {
+  const py::ssize_t count = states.size();
+  require_length(logits.starts.size(), count, "logits");
+  Array<double> allowed(count), disallowed(count);
+  const LogMasses out{allowed.mutable_data(), disallowed.mutable_data()};
+  {
+    const py::gil_scoped_release unlock;
+    log_masses(logits.rows(), count, engine.masks, states.data(), temperature, out);
+  }
+  return {allowed, disallowed};
+}
+
 }  // namespace
 
 void define_divergence(py::module_& m) {
@@ -92,6 +107,8 @@ void define_divergence(py::module_& m) {
   m.def("divergence", &losses_of, py::arg("engine"), py::arg("states").noconvert(), py::arg("teacher"),
         py::arg("student"), py::arg("penalties").noconvert(), py::arg("mask_on"), py::arg("temperature"),
         py::arg("reverse"), py::arg("upstream"), py::arg("gradient"));
+  m.def("log_masses", &log_masses_of, py::arg("engine"), py::arg("states").noconvert(), py::arg("logits"),
+        py::arg("temperature"));
 }
 
 }  // namespace fastmask

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <vector>
 
@@ -12,11 +11,6 @@
 
 namespace fastmask {
 namespace {
-
-constexpr int64_t kLogitsPerChunk = 1 << 16;  // about 50 µs: much more than handing a chunk out costs
-
-// Where the maximum of a row begins. Not -inf, from which differences would be NaN.
-constexpr double kNoMaximum = -std::numeric_limits<float>::max();
 
 // Of the blocks read so far: the maxima of the penalised logits, Σ e^x, Σ e^y and Σ e^x (x - y).
 struct Sums {

@@ -26,7 +26,7 @@ struct DivergenceRows {
   int64_t count;
   MaskTable* masks;        // null: nothing is penalised
   const State* states;     // [count]
-  const float* penalties;  // [count] ≥ 0, infinity included; in nats, before the temperature
+  const float* penalties;  // [count] of either sign, infinity included, -infinity not; in nats, before the temperature
   bool penalize_teacher, penalize_student;
   double temperature;  // > 0
   Side first;          // KL(teacher ‖ student) if kTeacher, else KL(student ‖ teacher)

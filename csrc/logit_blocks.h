@@ -20,8 +20,8 @@ struct LogitRows {
   int64_t width;
 };
 
-// What is subtracted from the logits of a row: `penalty` (≥ 0, or infinity) wherever the bit of a packed row
-// (bitmask.h) is 0. Null words: nothing.
+// What is subtracted from the logits of a row: `penalty` (may be infinity, or negative) wherever the bit of a
+// packed row (bitmask.h) is 0. Null words: nothing.
 struct Penalty {
   const uint32_t* words;  // covers the blocks read: zeros past the vocabulary
   float penalty;

@@ -1,7 +1,5 @@
 #include "softmax_blocks.h"
 
-#include <limits>
-
 #include "simd.h"
 
 namespace fastmask {

@@ -230,6 +230,17 @@ def test_where_all_is_allowed_every_penalty_gives_the_plain_divergence(reverse):
             assert torch.equal(found, expected)
 
 
+def test_where_nothing_is_constrained_a_target_changes_no_bit():
+    student, teacher, states, con = batch()
+    free = torch.full_like(states, fm.FREE)
+    padded = F.pad(teacher, (0, 40), value=3.0)  # columns beyond the vocabulary, which have mass of their own
+    for side in (teacher, padded):
+        wide = F.pad(student, (0, side.shape[-1] - student.shape[-1]))
+        plain = with_gradient(wide, side, free, con, mask_on="none")
+        for found, expected in zip(with_gradient(wide, side, free, con, target_invalid_mass=0.3), plain, strict=True):
+            assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("cuts", [[1, 2, 63], [32], [*range(1, 64)]], ids=str)
 def test_any_split_of_the_batch(cuts):
     student, teacher, states, con = batch()
@@ -407,6 +418,11 @@ def cannot():
         "a constraint on a device": ("device", lambda: kl(student, teacher, states, con.on("cpu"))),
         "another device": ("meta", lambda: kl(student.to("meta"), teacher, states, con)),
         "a penalty's gradient": ("penalty", lambda: kl(student, teacher, states, con, penalty=wanting)),
+        "Jensen-Shannon": ("jensen_shannon", lambda: kl(student, teacher, states, con, jensen_shannon=0.5)),
+        "a target's gradient": (
+            "penalty",
+            lambda: kl(student.requires_grad_(), teacher, states, con, target_invalid_mass=0.1, mask_on="student"),
+        ),
         "torch.func.grad": ("torch.func", lambda: torch.func.grad(loss)(student)),
         "torch.vmap": ("torch.func", lambda: torch.vmap(lambda x: x * loss(student))(torch.ones(2))),
     }
@@ -422,8 +438,10 @@ def test_what_the_kernel_does_not_do_is_refused(name):
 def test_auto_does_what_the_kernel_does_not():
     student, teacher, states, con = batch()
     plain = fmt.constrained_kl(student, teacher, states, con, engine="torch")
-    for x, c in ((student.double(), con), (student, con.on("cpu"))):
-        assert torch.equal(fmt.constrained_kl(x, teacher, states, c), plain)
+    assert torch.equal(fmt.constrained_kl(student, teacher, states, con.on("cpu")), plain)
+    in_double = fmt.constrained_kl(student.double(), teacher, states, con)
+    assert in_double.dtype == torch.float64
+    torch.testing.assert_close(in_double.float(), plain)
     on_device = con.on("cpu")
     slope = torch.func.grad(lambda x: fmt.constrained_kl(x, teacher, states, on_device).sum())(student)
     torch.testing.assert_close(slope, with_gradient(student, teacher, states, con)[1], rtol=1e-4, atol=1e-6)

@@ -146,6 +146,31 @@ BAD = {
         "engine.*'cuda'",
         lambda: fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, engine="cuda"),
     ),
+    "beta of one": (
+        fm.InputError,
+        "jensen_shannon.*1.0",
+        lambda: fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, jensen_shannon=1.0),
+    ),
+    "beta of zero": (
+        fm.InputError,
+        "jensen_shannon.*0.0",
+        lambda: fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, jensen_shannon=0.0),
+    ),
+    "Jensen-Shannon in reverse": (
+        fm.InputError,
+        "jensen_shannon.*reverse",
+        lambda: fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, jensen_shannon=0.5, reverse=True),
+    ),
+    "a target of all": (
+        fm.InputError,
+        "target_invalid_mass.*1.0",
+        lambda: fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, target_invalid_mass=1.0),
+    ),
+    "a target below none": (
+        fm.InputError,
+        "target_invalid_mass.*-0.1",
+        lambda: fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, target_invalid_mass=-0.1),
+    ),
     "other batches": (fm.InputError, "student.*teacher", lambda: fmt.constrained_kl(STUDENT, TEACHER[:3], STATES, CON)),
     "target beyond": (
         fm.TokenRangeError,

@@ -10,6 +10,7 @@ _I64 = npt.NDArray[np.int64]
 _U64 = npt.NDArray[np.uint64]
 _U8 = npt.NDArray[np.uint8]
 _F32 = npt.NDArray[np.float32]
+_F64 = npt.NDArray[np.float64]
 
 FREE: int
 DONE: int
@@ -125,3 +126,4 @@ def divergence(
     upstream: _F32 | None,
     gradient: npt.NDArray[Any] | None,
 ) -> _F32: ...
+def log_masses(engine: Engine, states: _I32, logits: Logits, temperature: float) -> tuple[_F64, _F64]: ...

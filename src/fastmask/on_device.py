@@ -108,6 +108,14 @@ class OnDevice:
         """
         return self._masks[self._row_of[self._rows(states)]]
 
+    def allowed_counts(self, states: Tensor) -> Tensor:
+        """How many tokens are allowed, at least 1: int64 [...] from states [...].
+
+        Raises:
+            InputTypeError: not an int32 or int64 tensor on this device.
+        """
+        return self._masks.sum(-1)[self._row_of[self._rows(states)]]
+
     def mask(self, logits: Tensor, states: Tensor) -> Tensor:
         """``-inf`` where a token is not allowed: logits [..., V'] → a new tensor of the same shape and dtype.
 

@@ -5,7 +5,20 @@ each row of logits. Columns beyond the vocabulary are never allowed. ``con`` is 
 which looks the masks up on the logits' device.
 """
 
+from fastmask.torch.counts import allowed_counts
 from fastmask.torch.divergence import constrained_kl
-from fastmask.torch.masks import constrained_log_probs, invalid_mass, mask_logits, penalize
+from fastmask.torch.masks import constrained_log_probs, mask_logits, penalize
+from fastmask.torch.mass import invalid_mass
+from fastmask.torch.sparse import SparseTeacher, sparse_constrained_kl, sparse_teacher
 
-__all__ = ["constrained_kl", "constrained_log_probs", "invalid_mass", "mask_logits", "penalize"]
+__all__ = [
+    "SparseTeacher",
+    "allowed_counts",
+    "constrained_kl",
+    "constrained_log_probs",
+    "invalid_mass",
+    "mask_logits",
+    "penalize",
+    "sparse_constrained_kl",
+    "sparse_teacher",
+]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from fastmask.errors import InputError
 from fastmask.torch import fused
 from fastmask.torch.inputs import allowed_like, float_scores, require_fitting, require_logits, require_penalty
 from fastmask.torch.masks import penalized
+from fastmask.torch.mass import log_masses, penalty_for
 
 if TYPE_CHECKING:
     from fastmask.constraint import Constraint
@@ -37,43 +39,96 @@ def constrained_kl(
     temperature: float = 1.0,
     reverse: bool = False,
     mask_on: Literal["teacher", "student", "both", "none"] = "teacher",
+    *,
+    jensen_shannon: float | None = None,
+    target_invalid_mass: float | None = None,
+    teacher_gradient: bool = False,
     engine: Literal["auto", "fused", "torch"] = "auto",
 ) -> Tensor:
     """Divergence between the student and the constrained teacher at each position, float32 [...].
 
     Forward, KL(p̃ ‖ q); with ``reverse`` KL(q ‖ p̃), infinite at ``penalty=inf`` unless the student puts all its
-    mass on allowed tokens. Differentiable in the student; the teacher is taken as given. Per position, so that
-    the caller weighs and normalises. There is no factor τ²: multiply by ``temperature ** 2`` to keep gradients
-    comparable between temperatures (Hinton et al. 2015, arXiv:1503.02531).
+    mass on allowed tokens. Differentiable in the student; the teacher is taken as given, unless its gradient is
+    asked for. Per position, so that the caller weighs and normalises. There is no factor τ²: multiply by
+    ``temperature ** 2`` to keep gradients comparable between temperatures (Hinton et al. 2015, arXiv:1503.02531).
+    Float64 if either of the logits are.
 
     Args:
         penalty: nats subtracted where a token is not allowed; 0 is plain distillation, ``inf`` forbids. The
             effective penalty is ``penalty / temperature``. A tensor [...] has one for each position.
         mask_on: whose logits the penalty is subtracted from. ``"both"`` teaches the student nothing about
             tokens that are not allowed: right only where decoding is always constrained.
+        jensen_shannon: β of the generalised Jensen-Shannon divergence β KL(p̃ ‖ m) + (1-β) KL(q ‖ m) with
+            m = β p̃ + (1-β) q (Agarwal et al. 2024, arXiv:2306.13649, eq. 1), 0 < β < 1. Always finite, at
+            ``penalty=inf`` too: never above -β log β - (1-β) log(1-β). It goes to 0 with β and with 1-β; divided
+            by β it goes to the forward divergence, by 1-β to the reverse one. TRL's ``GKDConfig.beta`` is this β
+            between the ends, and puts forward (0) and reverse (1) undivided there.
+        target_invalid_mass: ε, 0 ≤ ε < 1, in place of ``penalty``: the mass that is left on disallowed tokens at each
+            position, whatever the model's own, p̃ = (1-ε) p(· | allowed) + ε p(· | disallowed). A fixed penalty fails
+            where little is allowed: beside 1e-6 on allowed tokens one of 10 leaves 98 % on the others. Positions that
+            are FREE, or have all their mass on one kind, stay as they are.
+        teacher_gradient: let the gradient into the teacher's logits, too.
         engine: ``"fused"`` is the kernel: float32, bfloat16 and float16 on a CPU, a :class:`Constraint`, first
-            derivatives in the student. It needs no memory of the logits' size but the gradient. ``"torch"`` does
-            all else: other devices, float64, gradients in the penalty, derivatives of the gradient,
-            ``torch.func``, ``torch.compile``. ``"auto"`` takes the kernel where it can tell that it will do;
-            derivatives of the gradient are the one thing it cannot foresee, and raise.
+            derivatives. It needs no memory of the logits' size but the gradients. ``"torch"`` does all else: other
+            devices, float64, Jensen-Shannon, gradients in the penalty (also in one that ``target_invalid_mass`` makes
+            of logits with a gradient), derivatives of the gradient, ``torch.func``, ``torch.compile``. ``"auto"``
+            takes the kernel where it can tell that it will do; derivatives of the gradient are the one thing it
+            cannot foresee, and raise.
 
     Raises:
-        InputError: shapes that do not fit, a temperature ≤ 0, a negative penalty, an unknown ``mask_on`` or
-            ``engine``, ``engine="fused"`` for what the kernel does not do.
+        InputError: shapes that do not fit, a temperature ≤ 0, a negative penalty, β or ε out of range, ``reverse``
+            with ``jensen_shannon``, an unknown ``mask_on`` or ``engine``, ``engine="fused"`` for what the kernel
+            does not do.
     """
-    _require_options(temperature, mask_on, engine)
+    require_options(temperature, reverse, mask_on, jensen_shannon, target_invalid_mass)
+    if engine not in ("auto", "fused", "torch"):
+        raise InputError(f'engine must be "auto", "fused" or "torch", got {engine!r}')
     _require_pair(student_logits, teacher_logits)
+    teacher_logits = teacher_logits if teacher_gradient else teacher_logits.detach()
     if mask_on != "none":
-        require_fitting(max(student_logits, teacher_logits, key=lambda logits: logits.shape[-1]), states, con)
+        wider = student_logits if student_logits.shape[-1] >= teacher_logits.shape[-1] else teacher_logits
+        require_fitting(wider, states, con)
         require_penalty(penalty, states.shape)
+        if target_invalid_mass is not None:
+            teacher_logits, penalty, mask_on = _on_target(
+                student_logits, teacher_logits, states, con, target_invalid_mass, temperature, mask_on
+            )
     options = (states, con, penalty, temperature, reverse, mask_on)
     if engine != "torch":
         obstacle = fused.obstacle(student_logits, teacher_logits, con, penalty)
+        obstacle = obstacle if jensen_shannon is None else "jensen_shannon is not among its divergences"
         if obstacle is None:
             return fused.divergence(student_logits, teacher_logits, *options)
         if engine == "fused":
             raise InputError(f'engine="fused" cannot do this: {obstacle}; engine="torch" can')
-    return _divergence(student_logits, teacher_logits, *options)
+    return _divergence(student_logits, teacher_logits, *options, jensen_shannon)
+
+
+def _on_target(
+    student: Tensor,
+    teacher: Tensor,
+    states: Tensor,
+    con: Constraint | OnDevice,
+    target: float,
+    temperature: float,
+    mask_on: Literal["teacher", "student", "both", "none"],
+) -> tuple[Tensor, Tensor, Literal["teacher", "student"]]:
+    """The teacher's logits, penalties and whose they are: engines know one penalty a position, for one side or both.
+
+    So where both sides have their own, the teacher's is subtracted here.
+    """
+
+    def penalty(logits: Tensor) -> Tensor:
+        return penalty_for(target, log_masses(logits, states, con, temperature), states, temperature)
+
+    width = max(student.shape[-1], teacher.shape[-1])
+    wide_teacher, wide_student = _widened(teacher, width), _widened(student, width)
+    if mask_on == "teacher":
+        return teacher, penalty(wide_teacher), "teacher"
+    if mask_on == "both":
+        scores = float_scores(wide_teacher)
+        teacher = penalized(scores, allowed_like(scores, states, con), penalty(scores))
+    return teacher, penalty(wide_student), "student"
 
 
 def _divergence(
@@ -85,16 +140,30 @@ def _divergence(
     temperature: float,
     reverse: bool,
     mask_on: str,
+    jensen_shannon: float | None,
 ) -> Tensor:
     width = max(student_logits.shape[-1], teacher_logits.shape[-1])
-    student = _widened(float_scores(student_logits), width)
-    teacher = _widened(float_scores(teacher_logits).detach(), width)
+    student, teacher = (_widened(float_scores(logits), width) for logits in (student_logits, teacher_logits))
     if mask_on != "none":
         allowed = allowed_like(student, states, con)
         teacher = penalized(teacher, allowed, penalty) if mask_on in ("teacher", "both") else teacher
         student = penalized(student, allowed, penalty) if mask_on in ("student", "both") else student
     log_p, log_q = (teacher / temperature).log_softmax(-1), (student / temperature).log_softmax(-1)
+    return between(log_p, log_q, reverse, jensen_shannon)
+
+
+def between(log_p: Tensor, log_q: Tensor, reverse: bool, jensen_shannon: float | None) -> Tensor:
+    """The divergence that the options name, [...], of two distributions as log-probabilities [..., V]."""
+    if jensen_shannon is not None:
+        return _jensen_shannon(log_p, log_q, jensen_shannon)
     return _kl(log_q, log_p) if reverse else _kl(log_p, log_q)
+
+
+def _jensen_shannon(log_p: Tensor, log_q: Tensor, beta: float) -> Tensor:
+    absent = log_p.isneginf() & log_q.isneginf()  # of neither: where log m has no gradient
+    p, q = (log_probs.masked_fill(absent, 0.0) for log_probs in (log_p, log_q))
+    log_m = torch.logaddexp(p + math.log(beta), q + math.log1p(-beta))
+    return beta * _kl(log_p, log_m) + (1 - beta) * _kl(log_q, log_m)
 
 
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -106,16 +175,31 @@ def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 def _widened(logits: Tensor, width: int) -> Tensor:
     """Logits padded with impossible tokens, where a teacher and a student are padded differently."""
-    return F.pad(logits, (0, width - logits.shape[-1]), value=-math.inf)
+    missing = width - logits.shape[-1]
+    return F.pad(logits, (0, missing), value=-math.inf) if missing else logits
 
 
-def _require_options(temperature: float, mask_on: str, engine: str) -> None:
+def require_options(
+    temperature: float,
+    reverse: bool = False,
+    mask_on: str = "teacher",
+    jensen_shannon: float | None = None,
+    target_invalid_mass: float | None = None,
+) -> None:
+    """Raises InputError for a number out of range, a name that there is not, or two options that exclude each other."""
     if not temperature > 0:
         raise InputError(f"temperature must be above 0, got {temperature}")
     if mask_on not in ("teacher", "student", "both", "none"):
         raise InputError(f'mask_on must be "teacher", "student", "both" or "none", got {mask_on!r}')
-    if engine not in ("auto", "fused", "torch"):
-        raise InputError(f'engine must be "auto", "fused" or "torch", got {engine!r}')
+    if jensen_shannon is not None and not 0 < jensen_shannon < 1:
+        raise InputError(
+            f"jensen_shannon must lie between 0 and 1, both excluded, got {jensen_shannon}; for the forward and the"
+            " reverse divergence leave it out"
+        )
+    if jensen_shannon is not None and reverse:
+        raise InputError("jensen_shannon has no reverse: 1-β in place of β exchanges teacher and student")
+    if target_invalid_mass is not None and not 0 <= target_invalid_mass < 1:
+        raise InputError(f"target_invalid_mass must be at least 0 and below 1, got {target_invalid_mass}")
 
 
 def _require_pair(student: Tensor, teacher: Tensor) -> None:

@@ -1,10 +1,13 @@
-"""Divergences by the kernel: every row's logits come from memory once, and nothing of their size is written but the
-student's gradient.
+"""Divergences by the kernel: every row's logits come from memory once, and nothing of their size is written but
+gradients.
 
 When the gradient is written. Backward knows what the loss is weighed with, forward has the logits at hand. From one
 step of a training loop to the next that weight is usually the same number for all rows (1/N of a mean, 1 of a sum), so
 forward bets on it and writes the gradient along with the loss; where the bet is lost, backward writes it from the
 logits again. Both ways give the same bits.
+
+The kernel knows the student's gradient alone. The teacher's, for those who ask for it, is the student's of the same
+divergence with the sides exchanged.
 """
 
 from __future__ import annotations
@@ -21,27 +24,17 @@ from fastmask import _core
 from fastmask.constraint import Constraint
 from fastmask.rows import state_array
 from fastmask.select import bits
+from fastmask.torch import kernel_rows
 
 if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
 
-_DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
-
 
 def obstacle(student: Tensor, teacher: Tensor, con: Constraint | OnDevice, penalty: float | Tensor) -> str | None:
     """Why the kernel cannot compute this divergence; None if it can."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return "torch.compile and the transforms of torch.func do not see into the kernel"
-    if not isinstance(con, Constraint):
-        return "the masks are on a device"
-    for name, logits in (("student", student), ("teacher", teacher)):
-        if logits.device.type != "cpu" or type(logits) not in (Tensor, torch.nn.Parameter):
-            return f"the {name}'s logits are not in plain memory ({type(logits).__name__} on {logits.device})"
-        if logits.dtype not in _DTYPES:
-            return f"the {name}'s logits are {logits.dtype}"
     if isinstance(penalty, Tensor) and penalty.requires_grad:
-        return "the penalty asks for a gradient"
-    return None
+        return "the penalty asks for a gradient, or is made of logits that do"
+    return kernel_rows.obstacle(con, student=student, teacher=teacher)
 
 
 def divergence(
@@ -62,7 +55,7 @@ def divergence(
     flat_states = state_array(states).reshape(-1) if mask_on != "none" else np.zeros(rows.numel(), np.int32)
     options = (flat_states, penalties.reshape(-1), mask_on, float(temperature), bool(reverse))
     bet = _bet.upstream if student.requires_grad and torch.is_grad_enabled() else None
-    losses: Tensor = _Divergence.apply(student, teacher.detach(), con.core, options, bet)  # type: ignore[no-untyped-call]
+    losses: Tensor = _Divergence.apply(student, teacher, con.core, options, bet)  # type: ignore[no-untyped-call]
     return losses
 
 
@@ -108,20 +101,32 @@ class _Divergence(torch.autograd.Function):
         student, teacher = ctx.saved_tensors
         engine, options = ctx.rest
         given = upstream.reshape(-1).contiguous().numpy()
-        _bet.learn(given)
-        gradient, ctx.gradient = ctx.gradient, None  # handed out once: what is done to it then is not ours to know
-        if gradient is None or not np.array_equal(ctx.upstream, given):
-            gradient = _room_for(student) if gradient is None else gradient
-            _run(student, teacher, engine, options, given, gradient)
-        return gradient, None, None, None, None
+        gradient = teacher_gradient = None
+        if ctx.needs_input_grad[0]:
+            _bet.learn(given)
+            gradient, ctx.gradient = ctx.gradient, None  # handed out once: what is done to it then is not ours to know
+            if gradient is None or not np.array_equal(ctx.upstream, given):
+                gradient = _room_for(student) if gradient is None else gradient
+                _run(student, teacher, engine, options, given, gradient)
+        if ctx.needs_input_grad[1]:
+            teacher_gradient = _room_for(teacher)
+            _run(teacher, student, engine, _with_sides_exchanged(options), given, teacher_gradient)
+        return gradient, teacher_gradient, None, None, None
 
 
-def _room_for(student: Tensor) -> Tensor:
+def _with_sides_exchanged(options: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Of the same divergence, when the teacher is called student and the student teacher."""
+    states, penalties, mask_on, temperature, reverse = options
+    exchanged = {"teacher": "student", "student": "teacher"}.get(mask_on, mask_on)
+    return states, penalties, exchanged, temperature, not reverse
+
+
+def _room_for(logits: Tensor) -> Tensor:
     """A gradient yet to be written, in memory that the last one may have had."""
-    if not student.numel():
-        return torch.empty_like(student)
-    memory = torch.from_numpy(_core.recycled(student.numel() * student.element_size()))
-    return memory.view(student.dtype).view(student.shape)
+    if not logits.numel():
+        return torch.empty(logits.shape, dtype=logits.dtype)
+    memory = torch.from_numpy(_core.recycled(logits.numel() * logits.element_size()))
+    return memory.view(logits.dtype).view(logits.shape)
 
 
 def _run(
@@ -137,8 +142,8 @@ def _run(
     return _core.divergence(
         engine,
         states,
-        _logits(teacher),
-        _logits(student),
+        kernel_rows.in_place(teacher),
+        kernel_rows.in_place(student),
         penalties,
         mask_on,
         temperature,
@@ -146,14 +151,3 @@ def _run(
         upstream,
         None if gradient is None else bits(gradient),
     )
-
-
-def _logits(logits: Tensor) -> _core.Logits:
-    """The rows where they are; a copy only where a row's own logits do not lie side by side."""
-    width = logits.shape[-1]
-    logits = logits if logits.stride(-1) == 1 or width < 2 else logits.contiguous()
-    starts = np.zeros((), np.int64)
-    for size, stride in zip(logits.shape[:-1], logits.stride()[:-1], strict=True):
-        starts = starts[..., None] + np.arange(size) * stride
-    end = int(starts.max()) + width if starts.size else 0
-    return _core.Logits(bits(logits.as_strided((end,), (1,))), _DTYPES[logits.dtype], starts.reshape(-1), width)

@@ -51,9 +51,9 @@ def require_logits(logits: Tensor) -> None:
 
 
 def float_scores(logits: Tensor) -> Tensor:
-    """The logits in float32 (of float64, too)."""
+    """The logits in float32, or in float64 if that is what they are."""
     require_logits(logits)
-    return logits.float()
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def require_penalty(penalty: float | Tensor, rows: torch.Size) -> None:

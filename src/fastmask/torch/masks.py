@@ -1,4 +1,4 @@
-"""Logits under masks, and what a model's distribution is under them."""
+"""Logits under masks, and log-probabilities under them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastmask.torch.inputs import allowed_like, float_scores, require_fitting, r
 if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
 
-__all__ = ["constrained_log_probs", "invalid_mass", "mask_logits", "penalize"]
+__all__ = ["constrained_log_probs", "mask_logits", "penalize"]
 
 
 def mask_logits(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
@@ -47,17 +47,9 @@ def penalize(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty
     Raises:
         InputError: as for :func:`mask_logits`, or a penalty that is negative or NaN.
     """
-    return penalized(logits, allowed_like(logits, states, con), penalty)
-
-
-def invalid_mass(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
-    """Probability on tokens that are not allowed, float32 [...], exact also where it is tiny.
-
-    A difference of log-sum-exps, because ``1 - p(A)`` loses every mass below 1e-7 to rounding.
-    """
-    scores = float_scores(logits)
-    disallowed = scores.masked_fill(allowed_like(logits, states, con), -math.inf)
-    return (disallowed.logsumexp(-1) - scores.logsumexp(-1)).exp()
+    allowed = allowed_like(logits, states, con)
+    require_penalty(penalty, states.shape)
+    return penalized(logits, allowed, penalty)
 
 
 def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
@@ -78,7 +70,6 @@ def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: 
 
 
 def penalized(logits: Tensor, allowed: Tensor, penalty: float | Tensor) -> Tensor:
-    """:func:`penalize` where the mask is at hand: ``allowed`` is bool like ``logits``."""
-    require_penalty(penalty, logits.shape[:-1])
+    """:func:`penalize` where the mask is at hand, bool like ``logits``; penalties may be negative, too."""
     subtracted = penalty.to(logits.dtype).unsqueeze(-1) if isinstance(penalty, Tensor) else penalty
     return torch.where(allowed, logits, logits - subtracted)

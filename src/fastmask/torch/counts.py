@@ -1,0 +1,37 @@
+"""How many tokens are allowed, as a tensor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastmask import allowed_counts as distinct_states
+from fastmask.constraint import Constraint
+from fastmask.errors import InputTypeError
+from fastmask.rows import state_array
+
+if TYPE_CHECKING:
+    from fastmask.on_device import OnDevice
+
+__all__ = ["allowed_counts"]
+
+
+def allowed_counts(states: Tensor, con: Constraint | OnDevice) -> Tensor:
+    """How many tokens are allowed, at least 1: int64 [...] from states [...], on their device.
+
+    Each distinct state is counted once, so no mask is held for every position.
+
+    Raises:
+        InputTypeError: ``states`` are no tensor of integers.
+        TokenRangeError: a state outside 0 … ``num_states - 1``.
+    """
+    if not isinstance(states, Tensor):
+        raise InputTypeError(f"states must be a tensor, got {type(states).__name__}")
+    if not isinstance(con, Constraint):
+        return con.allowed_counts(states)
+    distinct, place = np.unique(state_array(states).reshape(-1), return_inverse=True)
+    counts = torch.from_numpy(distinct_states.allowed_counts(con, distinct)[place])
+    return counts.view(states.shape).to(states.device)
