@@ -1,9 +1,8 @@
-"""The divergence: one table of cases for both engines, against its definition in float64 and against closed forms."""
+"""The divergence: one table of cases for all engines, against its definition in float64 and against closed forms."""
 
 from __future__ import annotations
 
 import math
-from functools import partial
 from itertools import product
 
 import pytest
@@ -13,6 +12,7 @@ import fastmask as fm
 torch = pytest.importorskip("torch")
 
 import fastmask.torch as fmt  # noqa: E402
+from tests.divergences import ENGINES, engine  # noqa: E402
 
 INF = math.inf
 VOCABULARY = fm.Vocabulary([*(bytes([byte]) for byte in range(0x30, 0x5B)), None], eos_token_id=43, size=50)
@@ -30,9 +30,9 @@ def logits(seed: int, width: int = V, scale: float = 2.0, dtype: torch.dtype = t
 STUDENT, TEACHER = logits(0), logits(1)
 
 
-@pytest.fixture(params=["fused", "torch"])
+@pytest.fixture(params=ENGINES)
 def kl(request):
-    return partial(fmt.constrained_kl, engine=request.param)
+    return engine(request.param)
 
 
 def weight(penalty, temperature):

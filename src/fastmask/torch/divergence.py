@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastmask.errors import InputError
-from fastmask.torch import fused
+from fastmask.torch import fused, triton_engine
 from fastmask.torch.inputs import allowed_like, float_scores, require_fitting, require_logits, require_penalty
 from fastmask.torch.masks import penalized
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
 
 __all__ = ["constrained_kl"]
+
+_KERNELS = {"fused": fused, "triton": triton_engine}
+_OF_DEVICE = {"cpu": "fused", "cuda": "triton"}
 
 
 def constrained_kl(
@@ -37,7 +40,7 @@ def constrained_kl(
     temperature: float = 1.0,
     reverse: bool = False,
     mask_on: Literal["teacher", "student", "both", "none"] = "teacher",
-    engine: Literal["auto", "fused", "torch"] = "auto",
+    engine: Literal["auto", "fused", "triton", "torch"] = "auto",
 ) -> Tensor:
     """Divergence between the student and the constrained teacher at each position, float32 [...].
 
@@ -67,12 +70,14 @@ def constrained_kl(
         require_fitting(max(student_logits, teacher_logits, key=lambda logits: logits.shape[-1]), states, con)
         require_penalty(penalty, states.shape)
     options = (states, con, penalty, temperature, reverse, mask_on)
-    if engine != "torch":
-        obstacle = fused.obstacle(student_logits, teacher_logits, con, penalty)
+    chosen = _OF_DEVICE.get(student_logits.device.type, "torch") if engine == "auto" else engine
+    if chosen != "torch":
+        kernels = _KERNELS[chosen]
+        obstacle = kernels.obstacle(student_logits, teacher_logits, con, penalty)
         if obstacle is None:
-            return fused.divergence(student_logits, teacher_logits, *options)
-        if engine == "fused":
-            raise InputError(f'engine="fused" cannot do this: {obstacle}; engine="torch" can')
+            return kernels.divergence(student_logits, teacher_logits, *options)
+        if engine != "auto":
+            raise InputError(f'engine="{engine}" cannot do this: {obstacle}; engine="torch" can')
     return _divergence(student_logits, teacher_logits, *options)
 
 
@@ -114,8 +119,8 @@ def _require_options(temperature: float, mask_on: str, engine: str) -> None:
         raise InputError(f"temperature must be above 0, got {temperature}")
     if mask_on not in ("teacher", "student", "both", "none"):
         raise InputError(f'mask_on must be "teacher", "student", "both" or "none", got {mask_on!r}')
-    if engine not in ("auto", "fused", "torch"):
-        raise InputError(f'engine must be "auto", "fused" or "torch", got {engine!r}')
+    if engine not in ("auto", *_KERNELS, "torch"):
+        raise InputError(f'engine must be "auto", "fused", "triton" or "torch", got {engine!r}')
 
 
 def _require_pair(student: Tensor, teacher: Tensor) -> None:
