@@ -14,6 +14,7 @@ import fastmask as fm
 import fastmask.torch as fmt
 
 INF = float("inf")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # where Triton's engine works, see conftest.py
 ENGINES = [
     "fused",
     pytest.param("triton", marks=pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")),
@@ -24,16 +25,16 @@ ENGINES = [
 def engine(name: str):
     """``constrained_kl`` by one engine, for tensors on the CPU: Triton's works on a GPU where there is one."""
     call = partial(fmt.constrained_kl, engine=name)
-    return partial(_on_gpu, call) if name == "triton" and torch.cuda.is_available() else call
+    return partial(_there_and_back, call) if name == "triton" else call
 
 
-def _on_gpu(call, *arguments, **options):
-    there = [x.cuda() if isinstance(x, torch.Tensor) else x for x in arguments]
-    options = {name: x.cuda() if isinstance(x, torch.Tensor) else x for name, x in options.items()}
+def _there_and_back(call, *arguments, **options):
+    there = [x.to(DEVICE) if isinstance(x, torch.Tensor) else x for x in arguments]
+    options = {name: x.to(DEVICE) if isinstance(x, torch.Tensor) else x for name, x in options.items()}
     return call(*there, **options).cpu()
 
 
-def with_gradient(kl, student, *arguments, upstream=None, **options):
+def divergence_and_gradient(kl, student, *arguments, upstream=None, **options):
     """(divergences, their gradient)."""
     student = student.detach().requires_grad_()
     found = kl(student, *arguments, **options)

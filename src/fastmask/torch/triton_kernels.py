@@ -1,12 +1,13 @@
 """The divergence in Triton: one kernel for the losses, one for the gradient.
 
-The mathematics is that of csrc/divergence.h, in bits instead of nats, because exponentials of two are what a GPU has:
-with x and y the penalised logits of the first and the second distribution over temperature · ln 2, relative to their
-maxima, KL = (Σ 2^x (x - y) / Σ 2^x - log2 Σ 2^x + log2 Σ 2^y) · ln 2.
+The mathematics is that of csrc/divergence.h: with x and y the penalised logits of the first and the second distribution
+relative to their maxima, and τ the temperature, KL = Σ e^(x/τ) (x - y) / τ Σ e^(x/τ) - log Σ e^(x/τ) + log Σ e^(y/τ).
+Powers are taken of two, as GPUs have them. Differences are taken before anything is scaled, so that they are exact
+where the distributions are close.
 
-The first kernel reads the logits once, a program a row, and keeps five floats of a row; the second makes the gradient of
-these and of the logits, a program a block. A mask is read as packed bits from the table of distinct rows, which caches
-hold, so what goes through memory is the logits twice, the gradient once, and nothing else of their size.
+The first kernel reads the logits once, a program a row, and keeps five floats of a row; the second makes the gradient
+of these and of the logits, a program a block. A mask is read as packed bits from the table of distinct rows, which
+caches hold; so what goes through memory is the logits twice, the gradient once, and nothing else of their size.
 
 Importing this imports triton, so it is imported by who needs it and not before.
 """
@@ -128,20 +129,21 @@ def _losses(
         x = _block(first, first_width, group, words, num_words, penalty, PENALIZE_FIRST, GROUPS)
         y = _block(second, second_width, group, words, num_words, penalty, PENALIZE_SECOND, GROUPS)
         new_first_max, new_second_max = tl.maximum(first_max, tl.max(x)), tl.maximum(second_max, tl.max(y))
-        # The sums become relative to the new maxima. A rise may be infinite, and a dot, where there is no mass yet or none left
-        first_rise, second_rise = (new_first_max - first_max) * rate, (new_second_max - second_max) * rate
-        factor = tl.exp2(-first_rise)
+        # The sums become relative to the new maxima. Rises and dot may be infinite where there is no mass, not yet or
+        # not any more.
+        first_rise, second_rise = new_first_max - first_max, new_second_max - second_max
+        factor = tl.exp2(-first_rise * rate)
         first_sum *= factor
         dot = tl.where(first_sum == 0, 0.0, factor * dot + (second_rise - first_rise) * first_sum)
-        second_sum *= tl.exp2(-second_rise)
+        second_sum *= tl.exp2(-second_rise * rate)
         first_max, second_max = new_first_max, new_second_max
-        x, y = (x - first_max) * rate, (y - second_max) * rate
-        first_e = tl.exp2(x)
+        x, y = x - first_max, y - second_max
+        first_e = tl.exp2(x * rate)
         dot += tl.sum(_product(first_e, x - y))
         first_sum += tl.sum(first_e)
-        second_sum += tl.sum(tl.exp2(y))
+        second_sum += tl.sum(tl.exp2(y * rate))
     mean = dot / first_sum
-    tl.store(losses + row, (mean + tl.log2(second_sum / first_sum)) * _LN2)
+    tl.store(losses + row, (mean * rate + tl.log2(second_sum / first_sum)) * _LN2)
     statistics += row * _STATISTICS
     tl.store(statistics, first_max)
     tl.store(statistics + 1, second_max)
@@ -185,18 +187,18 @@ def _gradient(
         words += tl.load(rows + row) * num_words
         penalty = tl.load(penalties + row)
     weight = tl.load(upstream + row)
-    if weight == 0:  # a position that does not count: its logits need not be read
-        first_width = 0
-        second_width = 0
-    x = _block(first, first_width, group, words, num_words, penalty, PENALIZE_FIRST, GROUPS)
-    y = _block(second, second_width, group, words, num_words, penalty, PENALIZE_SECOND, GROUPS)
+    counts = tl.where(weight == 0, 0, 1)  # a position that does not count is not read
+    x = _block(first, first_width * counts, group, words, num_words, penalty, PENALIZE_FIRST, GROUPS)
+    y = _block(second, second_width * counts, group, words, num_words, penalty, PENALIZE_SECOND, GROUPS)
     statistics += row * _STATISTICS
-    x, y = (x - tl.load(statistics)) * rate, (y - tl.load(statistics + 1)) * rate
-    first_scale = weight * rate * _LN2 / tl.load(statistics + 2)
-    if STUDENT_FIRST:  # q (x - y - mean)
-        slope = _product(tl.exp2(x) * first_scale, x - y - tl.load(statistics + 4)) * _LN2
-    else:  # q - p
-        slope = tl.exp2(y) * (weight * rate * _LN2 / tl.load(statistics + 3)) - tl.exp2(x) * first_scale
+    x, y = x - tl.load(statistics), y - tl.load(statistics + 1)
+    inverse = rate * _LN2  # of the temperature
+    first_scale = weight * inverse / tl.load(statistics + 2)
+    if STUDENT_FIRST:  # q (x - y - mean) / τ²
+        slope = _product(tl.exp2(x * rate) * first_scale, x - y - tl.load(statistics + 4)) * inverse
+    else:  # (q - p) / τ
+        second_scale = weight * inverse / tl.load(statistics + 3)
+        slope = tl.exp2(y * rate) * second_scale - tl.exp2(x * rate) * first_scale
     columns = _columns(group, GROUPS)
     tl.store(gradient + row * width + columns, slope.to(gradient.dtype.element_ty), columns < width)
 
