@@ -75,7 +75,8 @@ def constrained_kl(
         kernels = _KERNELS[chosen]
         obstacle = kernels.obstacle(student_logits, teacher_logits, con, penalty)
         if obstacle is None:
-            return kernels.divergence(student_logits, teacher_logits, *options)
+            losses: Tensor = kernels.divergence(student_logits, teacher_logits, *options)
+            return losses
         if engine != "auto":
             raise InputError(f'engine="{engine}" cannot do this: {obstacle}; engine="torch" can')
     return _divergence(student_logits, teacher_logits, *options)

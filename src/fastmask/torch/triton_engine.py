@@ -19,6 +19,7 @@ from fastmask.rows import state_array
 
 if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
+    from fastmask.torch.triton_kernels import Pair
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -105,11 +106,11 @@ class _Divergence(torch.autograd.Function):
         words: Tensor | None,
         rows: Tensor | None,
         penalties: Tensor | None,
-        options: tuple[Any, ...],
+        options: tuple[str, float, bool],
     ) -> Tensor:
         from fastmask.torch import triton_kernels
 
-        losses, statistics = triton_kernels.losses_of(_pair(student, teacher, words, rows, penalties, options))
+        losses, statistics = triton_kernels.losses_of(_pair(student, teacher, words, rows, penalties, *options))
         ctx.save_for_backward(student, teacher, words, rows, penalties, statistics)
         ctx.options = options
         return losses.view(student.shape[:-1])
@@ -120,10 +121,9 @@ class _Divergence(torch.autograd.Function):
         from fastmask.torch import triton_kernels
 
         *inputs, statistics = ctx.saved_tensors
-        student, (_, _, reverse) = inputs[0], ctx.options
+        student, pair = inputs[0], _pair(*inputs, *ctx.options)
         gradient = torch.empty(student.shape, dtype=student.dtype, device=student.device)
-        weights = upstream.reshape(-1).contiguous()
-        triton_kernels.gradient_of(_pair(*inputs, ctx.options), statistics, weights, reverse, gradient)
+        triton_kernels.gradient_of(pair, statistics, upstream.reshape(-1).contiguous(), gradient)
         return gradient, None, None, None, None, None
 
 
@@ -133,14 +133,15 @@ def _pair(
     words: Tensor | None,
     rows: Tensor | None,
     penalties: Tensor | None,
-    options: tuple[Any, ...],
-) -> Any:
+    mask_on: str,
+    temperature: float,
+    reverse: bool,
+) -> Pair:
     from fastmask.torch.triton_kernels import Pair
 
-    mask_on, temperature, reverse = options
     sides = [(_rows(teacher), mask_on in ("teacher", "both")), (_rows(student), mask_on in ("student", "both"))]
     (first, penalize_first), (second, penalize_second) = reversed(sides) if reverse else sides
-    return Pair(first, second, words, rows, penalties, penalize_first, penalize_second, temperature)
+    return Pair(first, second, words, rows, penalties, penalize_first, penalize_second, reverse, temperature)
 
 
 def _rows(logits: Tensor) -> Tensor:

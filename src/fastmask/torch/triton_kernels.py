@@ -40,29 +40,32 @@ class Pair(NamedTuple):
     penalties: Tensor | None  # float32 [N], in nats, before the temperature
     penalize_first: bool
     penalize_second: bool
+    student_first: bool
     temperature: float
 
 
 def losses_of(pair: Pair) -> tuple[Tensor, Tensor]:
     """(float32 [N], statistics of the rows for :func:`gradient_of`)."""
-    count = pair.first.shape[0] * pair.first.shape[1]
-    losses, statistics = (torch.empty(n, device=pair.first.device) for n in (count, count * _STATISTICS.value))
+    count, device = pair.first.shape[:2].numel(), pair.first.device
+    losses = torch.empty(count, dtype=torch.float32, device=device)
+    statistics = torch.empty(count, _STATISTICS.value, dtype=torch.float32, device=device)
     if count:
         with torch.cuda.device_of(pair.first):
             _losses[(count,)](*_arguments(pair), losses, statistics, **_options(pair))
     return losses, statistics
 
 
-def gradient_of(pair: Pair, statistics: Tensor, upstream: Tensor, student_first: bool, gradient: Tensor) -> None:
-    """Fills ``gradient``, contiguous [..., V'], with that of the losses' sum weighed by ``upstream``, float32 [N]."""
-    width = gradient.shape[-1]
-    options = _options(pair)
+def gradient_of(pair: Pair, statistics: Tensor, upstream: Tensor, gradient: Tensor) -> None:
+    """Fills ``gradient`` with that of the losses' sum weighed by ``upstream``, float32 [N], in the student's logits.
+
+    ``gradient`` is contiguous, [..., V'] as the student's, and of any floating-point type.
+    """
+    width, options = gradient.shape[-1], _options(pair)
     blocks = triton.cdiv(width, options["GROUPS"] * 32)
+    outputs = (statistics, upstream, gradient, width, blocks, pair.student_first)
     if gradient.numel():
         with torch.cuda.device_of(gradient):
-            _gradient[(upstream.numel() * blocks,)](
-                *_arguments(pair), statistics, upstream, gradient, width, blocks, STUDENT_FIRST=student_first, **options
-            )
+            _gradient[(upstream.numel() * blocks,)](*_arguments(pair), *outputs, **options)
 
 
 def interpreted() -> bool:
