@@ -4,8 +4,9 @@ The mathematics: teacher logits t, student logits s, allowed set A, penalty λ, 
 q = softmax(s/τ). Subtracting λ off A turns p into p̃ = p·w/Z with w = 1 on A and exp(-λ/τ) off it, so the effective
 penalty is λ/τ. λ changes only how much mass A has, never the shape within A.
 
-Two engines compute it. The one below is the definition in plain torch: it runs on every device and under every
-transform of torch, and holds a handful of tensors of the logits' shape. The other, on a CPU, is the kernel's.
+Three engines compute it. The one below is the definition in plain torch: it runs on every device and under every
+transform of torch, and holds a handful of tensors of the logits' shape. The others hold none but the gradient: on a CPU
+the kernel's, on a GPU Triton's.
 """
 
 from __future__ import annotations
@@ -55,14 +56,16 @@ def constrained_kl(
         mask_on: whose logits the penalty is subtracted from. ``"both"`` teaches the student nothing about
             tokens that are not allowed: right only where decoding is always constrained.
         engine: ``"fused"`` is the kernel: float32, bfloat16 and float16 on a CPU, a :class:`Constraint`, first
-            derivatives in the student. It needs no memory of the logits' size but the gradient. ``"torch"`` does
+            derivatives in the student. It needs no memory of the logits' size but the gradient. ``"triton"`` is
+            the same on a GPU, for a constraint or its ``on(device)``, which spares a look at the host at each
+            call; it was compiled for GPUs and run under Triton's interpreter, never on a GPU. ``"torch"`` does
             all else: other devices, float64, gradients in the penalty, derivatives of the gradient,
-            ``torch.func``, ``torch.compile``. ``"auto"`` takes the kernel where it can tell that it will do;
-            derivatives of the gradient are the one thing it cannot foresee, and raise.
+            ``torch.func``, ``torch.compile``. ``"auto"`` takes the engine of the logits' device where it can
+            tell that it will do; derivatives of the gradient are the one thing it cannot foresee, and raise.
 
     Raises:
         InputError: shapes that do not fit, a temperature ≤ 0, a negative penalty, an unknown ``mask_on`` or
-            ``engine``, ``engine="fused"`` for what the kernel does not do.
+            ``engine``, ``engine="fused"`` or ``"triton"`` for what these do not do.
     """
     _require_options(temperature, mask_on, engine)
     _require_pair(student_logits, teacher_logits)
