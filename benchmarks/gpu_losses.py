@@ -61,9 +61,9 @@ def losses(problem: Problem, student: Tensor, teacher: Tensor) -> dict[str, Call
     except ImportError:
         print("  Liger-Kernel left out: not installed")
         return ways
-    liger = LigerKLDIVLoss(reduction="none", log_target=True)
+    liger = LigerKLDIVLoss(reduction="batchmean", log_target=True)
     penalised = torch.where(allowed, teacher, teacher - PENALTY)
-    ways["Liger-Kernel"] = lambda: liger(student.log_softmax(-1), penalised.log_softmax(-1)).sum(-1)
+    ways["Liger-Kernel"] = lambda: liger(student.log_softmax(-1), penalised.log_softmax(-1))
     return ways
 
 
@@ -79,8 +79,8 @@ def require_agreement(student: Tensor, ways: dict[str, Callable[[], Tensor]]) ->
 
 
 def step(student: Tensor, loss: Callable[[], Tensor]) -> tuple[Tensor, ...]:
-    losses = loss()
-    return losses.detach(), *torch.autograd.grad(losses.mean(), student)
+    mean = loss().mean()
+    return mean.detach(), *torch.autograd.grad(mean, student)
 
 
 def time(run: Callable[[], object]) -> float:
