@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import fastmask as fm
 from tests import vocabularies
+
+# Triton asks when it is first imported: without a GPU its kernels run under its interpreter.
+if find_spec("torch"):
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "1"
 
 # Nothing is timed, and every run draws the same examples; a long run draws its own.
 settings.register_profile(

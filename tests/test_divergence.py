@@ -1,4 +1,4 @@
-"""The divergence: one table of cases for both engines, against its definition in float64 and against closed forms."""
+"""The divergence: one table of cases for all engines, against its definition in float64 and against closed forms."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import fastmask as fm
 torch = pytest.importorskip("torch")
 
 import fastmask.torch as fmt  # noqa: E402
+from tests.divergences import ENGINES, engine  # noqa: E402
 
 INF = math.inf
 VOCABULARY = fm.Vocabulary([*(bytes([byte]) for byte in range(0x30, 0x5B)), None], eos_token_id=43, size=50)
@@ -33,9 +34,9 @@ def logits(seed: int, width: int = V, scale: float = 2.0, dtype: torch.dtype = t
 STUDENT, TEACHER = logits(0), logits(1)
 
 
-@pytest.fixture(params=["fused", "torch"])
+@pytest.fixture(params=ENGINES)
 def kl(request):
-    return partial(fmt.constrained_kl, engine=request.param)
+    return engine(request.param)
 
 
 def weight(penalty, temperature, allowed=ALLOWED):
@@ -239,11 +240,11 @@ MORE = [
     *({"target_invalid_mass": 0.0, "mask_on": m} for m in ("teacher", "both", "none")),
     *({"target_invalid_mass": e, "jensen_shannon": 0.3, "mask_on": m} for e, m in product((0.0, 0.1), MASKS)),
 ]
-ENGINES = ["auto", "torch"]
+AUTO_AND_TORCH = ["auto", "torch"]
 
 
 @pytest.mark.parametrize("options", MORE, ids=str)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", AUTO_AND_TORCH)
 @pytest.mark.parametrize("teacher_gradient", [False, True])
 def test_more_options_are_their_definitions(options, engine, teacher_gradient):
     def loss(student, teacher=TEACHER):
@@ -383,7 +384,7 @@ def test_jensen_shannon_where_one_lacks_what_the_other_has(options):
     assert fmt.constrained_kl(TEACHER, holes, STATES, CON, **options).isfinite().all()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", AUTO_AND_TORCH)
 def test_the_teacher_s_own_mass_as_target_is_the_plain_teacher(engine):
     row = TEACHER[4:5].double()
     own = ((row.softmax(-1)) * ~ALLOWED[4]).sum().item()

@@ -44,6 +44,8 @@ def assert_same_everywhere(con: fm.Constraint) -> None:
     rows, columns = torch.meshgrid(states, tokens, indexing="ij")
     same(dev.advance(rows, columns), con.advance(rows, columns))
     same(dev.allowed(states), con.allowed(states))
+    words, numbers = dev.packed(states)
+    same(words[numbers], con.bitmask(states))
     same(dev.is_final(states), con.is_final(states))
     assert (dev.initial_state, dev.num_states, dev.vocab_size) == (con.initial_state, con.num_states, con.vocab_size)
 

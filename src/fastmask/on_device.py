@@ -48,6 +48,7 @@ class OnDevice:
     _next: Tensor  # int32 [num_states, num_classes]: the state after a token of each class
     _class_of: Tensor  # int64 [vocab_size + 1]; the last one for ids outside the vocabulary
     _masks: Tensor  # bool [num_masks, vocab_size], each once
+    _words: Tensor  # int32 [num_masks, ceil(vocab_size / 32)]: the same, packed
     _row_of: Tensor  # int64 [num_states]: the row of _masks
     _final: Tensor  # bool [num_states]
 
@@ -63,7 +64,7 @@ class OnDevice:
         }
         first_states = np.unique(row_of, return_index=True)[1]  # one state for each distinct mask
         _require_within(max_bytes, sum(array.nbytes for array in small.values()), len(first_states), con)
-        arrays = {**small, "_masks": con.allowed(first_states)}
+        arrays = {**small, "_masks": con.allowed(first_states), "_words": con.bitmask(first_states)}
         return OnDevice(con.vocab_size, **{name: torch.tensor(array, device=place) for name, array in arrays.items()})
 
     @property
@@ -84,7 +85,8 @@ class OnDevice:
     @property
     def nbytes(self) -> int:
         """Bytes of the tensors on the device."""
-        return sum(t.nbytes for t in (self._next, self._class_of, self._masks, self._row_of, self._final))
+        tensors = (self._next, self._class_of, self._masks, self._words, self._row_of, self._final)
+        return sum(tensor.nbytes for tensor in tensors)
 
     def advance(self, states: Tensor, tokens: Tensor) -> Tensor:
         """One token further: int32 [...] from states [...] and tokens [...].
@@ -115,6 +117,13 @@ class OnDevice:
             InputTypeError: not an int32 or int64 tensor on this device.
         """
         return self._masks.sum(-1)[self._row_of[self._rows(states)]]
+
+    def packed(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """The distinct masks, int32 [num_masks, ceil(vocab_size / 32)], and the row that each state has, int64 [...].
+
+        For fastmask's own kernels. The bits are those of :meth:`fastmask.Constraint.bitmask`.
+        """
+        return self._words, self._row_of[self._rows(states)]
 
     def mask(self, logits: Tensor, states: Tensor) -> Tensor:
         """``-inf`` where a token is not allowed: logits [..., V'] → a new tensor of the same shape and dtype.
@@ -163,7 +172,7 @@ def _device(device: Any) -> torch.device:
 
 
 def _require_within(max_bytes: int, transitions: int, num_masks: int, con: Constraint) -> None:
-    masks = num_masks * con.vocab_size
+    masks = num_masks * (con.vocab_size + (con.vocab_size + 31) // 32 * 4)  # as booleans, and packed
     if masks + transitions > max_bytes:
         raise CompileLimitError(
             f"on a device this constraint takes {masks + transitions:,} bytes: {masks:,} for {num_masks:,} masks of"

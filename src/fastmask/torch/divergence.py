@@ -4,8 +4,9 @@ The mathematics: teacher logits t, student logits s, allowed set A, penalty λ, 
 q = softmax(s/τ). Subtracting λ off A turns p into p̃ = p·w/Z with w = 1 on A and exp(-λ/τ) off it, so the effective
 penalty is λ/τ. λ changes only how much mass A has, never the shape within A.
 
-Two engines compute it. The one below is the definition in plain torch: it runs on every device and under every
-transform of torch, and holds a handful of tensors of the logits' shape. The other, on a CPU, is the kernel's.
+Three engines compute it. The one below is the definition in plain torch: it runs on every device and under every
+transform of torch, and holds a handful of tensors of the logits' shape. The others hold none but the gradient: on a CPU
+the kernel's, on a GPU Triton's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastmask.errors import InputError
-from fastmask.torch import fused
+from fastmask.torch import fused, triton_engine
 from fastmask.torch.inputs import allowed_like, float_scores, require_fitting, require_logits, require_penalty
 from fastmask.torch.masks import penalized
 from fastmask.torch.mass import log_masses, penalty_for
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
 
 __all__ = ["constrained_kl"]
+
+_KERNELS = {"fused": fused, "triton": triton_engine}
+_OF_DEVICE = {"cpu": "fused", "cuda": "triton"}
 
 
 def constrained_kl(
@@ -43,7 +47,7 @@ def constrained_kl(
     jensen_shannon: float | None = None,
     target_invalid_mass: float | None = None,
     teacher_gradient: bool = False,
-    engine: Literal["auto", "fused", "torch"] = "auto",
+    engine: Literal["auto", "fused", "triton", "torch"] = "auto",
 ) -> Tensor:
     """Divergence between the student and the constrained teacher at each position, float32 [...].
 
@@ -69,20 +73,22 @@ def constrained_kl(
             are FREE, or have all their mass on one kind, stay as they are.
         teacher_gradient: let the gradient into the teacher's logits, too.
         engine: ``"fused"`` is the kernel: float32, bfloat16 and float16 on a CPU, a :class:`Constraint`, first
-            derivatives. It needs no memory of the logits' size but the gradients. ``"torch"`` does all else: other
-            devices, float64, Jensen-Shannon, gradients in the penalty (also in one that ``target_invalid_mass`` makes
-            of logits with a gradient), derivatives of the gradient, ``torch.func``, ``torch.compile``. ``"auto"``
-            takes the kernel where it can tell that it will do; derivatives of the gradient are the one thing it
+            derivatives. It needs no memory of the logits' size but the gradients. ``"triton"`` is the same on a GPU,
+            for a constraint or its ``on(device)``, which spares a look at the host at each call; it was compiled for
+            GPUs and run under Triton's interpreter, never on a GPU. ``"torch"`` does all else: other devices, float64,
+            Jensen-Shannon, gradients in the penalty (also in one that ``target_invalid_mass`` makes of logits with a
+            gradient), derivatives of the gradient, ``torch.func``, ``torch.compile``. ``"auto"`` takes the engine of
+            the logits' device where it can tell that it will do; derivatives of the gradient are the one thing it
             cannot foresee, and raise.
 
     Raises:
         InputError: shapes that do not fit, a temperature ≤ 0, a negative penalty, β or ε out of range, ``reverse``
-            with ``jensen_shannon``, an unknown ``mask_on`` or ``engine``, ``engine="fused"`` for what the kernel
-            does not do.
+            with ``jensen_shannon``, an unknown ``mask_on`` or ``engine``, ``engine="fused"`` or ``"triton"`` for what
+            these do not do.
     """
     require_options(temperature, reverse, mask_on, jensen_shannon, target_invalid_mass)
-    if engine not in ("auto", "fused", "torch"):
-        raise InputError(f'engine must be "auto", "fused" or "torch", got {engine!r}')
+    if engine not in ("auto", *_KERNELS, "torch"):
+        raise InputError(f'engine must be "auto", "fused", "triton" or "torch", got {engine!r}')
     _require_pair(student_logits, teacher_logits)
     teacher_logits = teacher_logits if teacher_gradient else teacher_logits.detach()
     if mask_on != "none":
@@ -94,13 +100,16 @@ def constrained_kl(
                 student_logits, teacher_logits, states, con, target_invalid_mass, temperature, mask_on
             )
     options = (states, con, penalty, temperature, reverse, mask_on)
-    if engine != "torch":
-        obstacle = fused.obstacle(student_logits, teacher_logits, con, penalty)
+    chosen = _OF_DEVICE.get(student_logits.device.type, "torch") if engine == "auto" else engine
+    if chosen != "torch":
+        kernels = _KERNELS[chosen]
+        obstacle = kernels.obstacle(student_logits, teacher_logits, con, penalty)
         obstacle = obstacle if jensen_shannon is None else "jensen_shannon is not among its divergences"
         if obstacle is None:
-            return fused.divergence(student_logits, teacher_logits, *options)
-        if engine == "fused":
-            raise InputError(f'engine="fused" cannot do this: {obstacle}; engine="torch" can')
+            losses: Tensor = kernels.divergence(student_logits, teacher_logits, *options)
+            return losses
+        if engine != "auto":
+            raise InputError(f'engine="{engine}" cannot do this: {obstacle}; engine="torch" can')
     return _divergence(student_logits, teacher_logits, *options, jensen_shannon)
 
 
