@@ -197,3 +197,22 @@ def test_bad_input_is_refused_by_name(name):
     expected, words, call = BAD[name]
     with pytest.raises(expected, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda logits, states, con: fmt.mask_logits(logits, states, con),
+        lambda logits, states, con: fmt.penalize(logits, states, con),
+        lambda logits, states, con: fmt.invalid_mass(logits, states, con),
+        lambda logits, states, con: fmt.constrained_kl(logits, logits, states, con),
+    ],
+)
+def test_transforms_need_the_masks_as_tensors(function):
+    """A constraint is refused by name; its `on(device)` gives row by row what the batch gives at once."""
+    logits, states = torch.randn(3, 1, CON.vocab_size), torch.full((3, 1), CON.initial_state)
+    with pytest.raises(fm.InputError, match=r"torch.func .* con.on\(device\)"):
+        torch.vmap(lambda *row: function(*row, CON))(logits, states)
+    on_cpu = CON.on("cpu")
+    by_row = torch.vmap(lambda *row: function(*row, on_cpu))(logits, states)
+    torch.testing.assert_close(by_row, function(logits, states, on_cpu))

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastmask.constraint import Constraint
 from fastmask.errors import InputError, InputTypeError
 
 if TYPE_CHECKING:
-    from fastmask.constraint import Constraint
     from fastmask.on_device import OnDevice
 
 
@@ -32,6 +32,11 @@ def require_fitting(logits: Tensor, states: Tensor, con: Constraint | OnDevice) 
             f"logits {tuple(logits.shape)} need states {tuple(logits.shape[:-1])}, got {tuple(states.shape)}"
         )
     require_width(logits, con)
+    if isinstance(con, Constraint) and torch._C._are_functorch_transforms_active():
+        raise InputError(
+            "the transforms of torch.func do not see into a constraint, whose masks are made by the kernel: pass its"
+            " con.on(device), which has them as tensors"
+        )
 
 
 def require_width(logits: Tensor, con: Constraint | OnDevice) -> None:
