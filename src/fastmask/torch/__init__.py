@@ -6,6 +6,16 @@ which looks the masks up on the logits' device.
 """
 
 from fastmask.torch.divergence import constrained_kl
+from fastmask.torch.linear import linear_constrained_kl
 from fastmask.torch.masks import constrained_log_probs, invalid_mass, mask_logits, penalize
+from fastmask.torch.output_head import OutputHead
 
-__all__ = ["constrained_kl", "constrained_log_probs", "invalid_mass", "mask_logits", "penalize"]
+__all__ = [
+    "OutputHead",
+    "constrained_kl",
+    "constrained_log_probs",
+    "invalid_mass",
+    "linear_constrained_kl",
+    "mask_logits",
+    "penalize",
+]
