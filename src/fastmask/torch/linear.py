@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["linear_constrained_kl"]
 
-# Of one model's logits. The gradient of the head is read and written once a chunk, so small chunks cost; blocks of up
-# to this size glibc hands out again, larger ones are fresh pages each time.
-_CHUNK_BYTES = 1 << 25
+# Of one model's logits. The gradient of the head is read and written once a chunk, so small chunks cost time. They cost
+# memory, too: blocks above 32 MiB glibc maps one by one and gives back, of smaller ones its heap may keep many times
+# what is in use.
+_CHUNK_BYTES = 40 << 20
 
 
 def linear_constrained_kl(
@@ -63,8 +64,7 @@ def linear_constrained_kl(
         student_head: an :class:`OutputHead`; a weight [V', H] or a ``Linear`` layer stands for one without more.
         states: integers [...].
         penalty: as all that follow, see :func:`constrained_kl`. No gradients in it here.
-        chunk_rows: so many positions' logits are held at a time; by default as many as make 32 MiB. Shows in time and
-            memory alone, but for the order in which the head's gradient is summed up.
+        chunk_rows: positions whose logits are held at a time; by default as many as make 40 MiB, which suits CPUs.
 
     Raises:
         InputTypeError: hidden states or heads that are no tensors of floats, or of unequal dtypes.
@@ -130,12 +130,10 @@ class _Chunked(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         tensors, wanted = _Tensors(*ctx.saved_tensors), ctx.needs_input_grad[2:5]
         gradients, ctx.gradients = ctx.gradients, None  # handed out once: what is done to it then is not ours to know
-        if not _bet.won(upstream, wanted):
-            gradients = None
-        if gradients is None:
-            _, gradients = _solve(tensors, ctx.form, wanted, upstream)
-        else:
+        if _bet.won(upstream, wanted) and gradients is not None:
             gradients.weigh(upstream)
+        else:
+            _, gradients = _solve(tensors, ctx.form, wanted, upstream)
         return None, None, *gradients.handed_out(), *[None] * (len(tensors) - 3)
 
 
