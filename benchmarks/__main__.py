@@ -13,6 +13,7 @@ from rich.console import Console
 import benchmarks.compile
 import benchmarks.corpus
 import benchmarks.generation
+import benchmarks.linear_losses
 import benchmarks.losses
 import benchmarks.memory
 import benchmarks.rows
@@ -28,6 +29,7 @@ GROUPS = {
     "generation": benchmarks.generation.run,
     "corpus": benchmarks.corpus.run,
     "losses": benchmarks.losses.run,
+    "linear_losses": benchmarks.linear_losses.run,
     "memory": benchmarks.memory.run,
     "schemas": benchmarks.schemas.run,
 }

@@ -7,7 +7,6 @@ That floor: two logits read and one gradient written, 12 bytes an element, at th
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 import fastmask as fm
 import fastmask.torch as fmt
 from benchmarks.harness import Contender, Report
+from benchmarks.peak import peak_bytes, tells_peak
 from benchmarks.workloads import Workload, padded, workloads
 
 ROWS = 512
@@ -45,10 +45,7 @@ class Problem:
 
     def __init__(self, workload: Workload, rows: int) -> None:
         self.con = workload.constraint()
-        tokens, lengths = padded(workload.answers)
-        walked = self.con.walk(tokens, lengths=lengths)
-        met = walked[np.arange(walked.shape[1]) < lengths[:, None]]
-        self.states = torch.from_numpy(np.resize(met, rows))
+        self.states = met_states(workload, self.con, rows)
         self.allowed = self.con.allowed(self.states)
         draw = torch.Generator().manual_seed(0)
         self.student, self.teacher = (torch.randn(rows, self.con.vocab_size, generator=draw) * 3 for _ in range(2))
@@ -66,6 +63,13 @@ class Problem:
         """Copying moves 8 bytes an element; a unit is what 12 bytes take."""
         source, out = self.teacher, torch.empty_like(self.teacher)
         return Contender(lambda: out.copy_(source), 2 * source.element_size() * source.numel() // FLOOR_BYTES)
+
+
+def met_states(workload: Workload, con: fm.Constraint, rows: int) -> Tensor:
+    """The states of the workload's answers, one after another; from the first again if there are too few."""
+    tokens, lengths = padded(workload.answers)
+    walked = con.walk(tokens, lengths=lengths)
+    return torch.from_numpy(np.resize(walked[np.arange(walked.shape[1]) < lengths[:, None]], rows))
 
 
 EAGER, COMPILED = "torch, eager, mask at hand", "torch.compile, mask at hand"
@@ -113,14 +117,9 @@ def require_agreement(problem: Problem, ways: dict[str, Callable[[], Tensor]]) -
 
 def memory(problem: Problem, report: Report) -> None:
     """The most that a step holds beyond its inputs and the gradient, as a share of one matrix of logits."""
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not reset.exists():
+    if not tells_peak():
         report.note("losses: peak memory left out, this system does not tell it")
         return
-
-    def kilobytes(field: str) -> int:
-        lines = status.read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
     def step() -> None:
         problem.step(
@@ -130,11 +129,8 @@ def memory(problem: Problem, report: Report) -> None:
         )
 
     matrix = problem.student.numel() * problem.student.element_size()
-    step()
     shares = []
     for _ in range(report.settings.rounds):
-        before = kilobytes("VmRSS")  # inputs and a gradient, which the next step replaces
-        reset.write_text("5", encoding="utf-8")  # the peak begins anew (proc(5))
-        step()
-        shares.append((kilobytes("VmHWM") - before) * 1024 / matrix)
+        problem.student.grad = None
+        shares.append((peak_bytes(step) - matrix) / matrix)
     report.find("losses.memory", problem.name, max(0.0, *shares))

@@ -56,6 +56,10 @@ TARGETS = {
         "distillation, against its memory traffic at the rate of copying", 2, "× its time", more_is_better=False
     ),
     "losses.memory": Target("peak memory beyond inputs and gradient", 0.01, "of a logit matrix", more_is_better=False),
+    "linear_losses.time": Target(
+        "distillation in chunks of positions, against all logits at once", 1.2, "× its time", more_is_better=False
+    ),
+    "linear_losses.memory": Target("peak memory of the same", 0.1, "of its memory", more_is_better=False),
     # size
     "memory.constraint": Target("a constraint with all its masks", 2e6, "bytes", more_is_better=False),
     "memory.import": Target("import fastmask in a fresh process", 0.15, "s", more_is_better=False),

@@ -7,16 +7,20 @@ which looks the masks up on the logits' device.
 
 from fastmask.torch.counts import allowed_counts
 from fastmask.torch.divergence import constrained_kl
+from fastmask.torch.linear import linear_constrained_kl
 from fastmask.torch.masks import constrained_log_probs, mask_logits, penalize
 from fastmask.torch.mass import invalid_mass
+from fastmask.torch.output_head import OutputHead
 from fastmask.torch.sparse import SparseTeacher, sparse_constrained_kl, sparse_teacher
 
 __all__ = [
+    "OutputHead",
     "SparseTeacher",
     "allowed_counts",
     "constrained_kl",
     "constrained_log_probs",
     "invalid_mass",
+    "linear_constrained_kl",
     "mask_logits",
     "penalize",
     "sparse_constrained_kl",

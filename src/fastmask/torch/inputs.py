@@ -25,8 +25,7 @@ def allowed_like(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> 
 
 def require_fitting(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> None:
     require_logits(logits)
-    if not isinstance(states, Tensor):
-        raise InputTypeError(f"states must be a tensor, got {type(states).__name__}")
+    require_states(states)
     if states.shape != logits.shape[:-1]:
         raise InputError(
             f"logits {tuple(logits.shape)} need states {tuple(logits.shape[:-1])}, got {tuple(states.shape)}"
@@ -37,6 +36,11 @@ def require_fitting(logits: Tensor, states: Tensor, con: Constraint | OnDevice) 
             "the transforms of torch.func do not see into a constraint, whose masks are made by the kernel: pass its"
             " con.on(device), which has them as tensors"
         )
+
+
+def require_states(states: Tensor) -> None:
+    if not isinstance(states, Tensor):
+        raise InputTypeError(f"states must be a tensor, got {type(states).__name__}")
 
 
 def require_width(logits: Tensor, con: Constraint | OnDevice) -> None:
