@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -156,10 +156,21 @@ class Report:
     machine: dict[str, object] = field(default_factory=lambda: machine())  # as it was before the first race
 
     def race(
-        self, group: str, workload: str, unit: str, contenders: dict[str, Contender], ours: str | None = None
+        self,
+        group: str,
+        workload: str,
+        unit: str,
+        contenders: dict[str, Contender],
+        ours: str | None = None,
+        rounds: int = 1,
     ) -> Race:
-        """Time the contenders and keep a line for each; ``ours`` is what the others are compared with."""
-        result = race(contenders, self.settings)
+        """Time the contenders and keep a line for each.
+
+        Args:
+            ours: what the others are compared with.
+            rounds: so many times the settings' number of them.
+        """
+        result = race(contenders, replace(self.settings, rounds=rounds * self.settings.rounds))
         for name in contenders:
             ratio = None if ours in (None, name) else result.ratio(name, ours)
             self.measurements.append(Measurement(group, workload, name, unit, result.spread(name), ratio))
