@@ -22,7 +22,7 @@ namespace {
 
 // Falling asleep and being woken takes about as long as a small batch, and a woken thread may begin on its waker's
 // processor. Batches come in quick succession, so a thread looks out for a moment before it sleeps.
-constexpr std::chrono::microseconds kLookOut{100};
+constexpr std::chrono::microseconds kLookOut{300};
 
 template <class Condition>
 void look_out_for(Condition&& come) {
