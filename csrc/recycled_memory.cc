@@ -7,6 +7,7 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace fastmask {
@@ -19,7 +20,10 @@ constexpr int64_t kHugePage = int64_t{1} << 21;
 // Smaller blocks are the C library's: it keeps them itself.
 constexpr int64_t kLarge = 4 * kHugePage;
 
-int64_t whole_pages(int64_t bytes) { return (bytes + kHugePage - 1) / kHugePage * kHugePage; }
+int64_t whole_pages(int64_t bytes) {
+  static const int64_t page = sysconf(_SC_PAGESIZE);
+  return (bytes + page - 1) / page * page;
+}
 
 // Mapped where a huge page begins, so that as few pages as possible have to be handed out.
 MemoryBlock map(int64_t bytes) {

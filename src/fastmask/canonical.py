@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from fastmask.errors import InputError
 from fastmask.vocabulary import Vocabulary
 
-__all__ = ["canonical_tokens", "remove_space", "spelling"]
+__all__ = ["canonical_tokens", "remove_spaces", "spelling"]
 
 
 def canonical_tokens(text: str, tokenizer: Any, vocabulary: Vocabulary) -> list[int]:
@@ -20,25 +20,37 @@ def canonical_tokens(text: str, tokenizer: Any, vocabulary: Vocabulary) -> list[
         InputError: the tokenizer spells the text with other bytes (it normalises, or cannot spell a character).
     """
     ids: list[int] = tokenizer(text, add_special_tokens=False).input_ids
-    remove_space(ids, text, vocabulary)
+    remove_spaces([ids], [text], vocabulary)
     spelled = spelling(ids, vocabulary)
     if spelled != text.encode():
         raise InputError(f"the tokenizer spells {text[:60]!r}… as {spelled[:60]!r}…; expected the same bytes")
     return ids
 
 
-def remove_space(ids: list[int], text: str, vocabulary: Vocabulary) -> None:
-    """Take out of the ids of ``text`` the space that SentencePiece tokenizers put before a text of its own (``▁{``).
+def remove_spaces(rows: Sequence[list[int]], texts: Sequence[str], vocabulary: Vocabulary) -> None:
+    """Take out of each row of ids the space that SentencePiece tokenizers put before a text of its own (``▁{``).
 
-    An answer behind a prompt has none. The text's own spaces stay.
+    An answer behind a prompt has none. The texts' own spaces stay.
     """
-    first = vocabulary.tokens[ids[0]] if ids else None
-    if first is None or not first.startswith(b" ") or text.startswith(" "):
-        return
-    if first == b" ":
-        del ids[0]
-    elif (bare := vocabulary.id_of(first[1:])) is not None:
-        ids[0] = bare
+    bare: dict[int, list[int]] = {}  # what stands for a first id, looked up once for each
+    for ids, text in zip(rows, texts, strict=True):
+        if not ids or text.startswith(" "):
+            continue
+        first = ids[0]
+        if first not in bare:
+            bare[first] = _without_space(first, vocabulary)
+        if bare[first] != [first]:
+            ids[:1] = bare[first]
+
+
+def _without_space(token: int, vocabulary: Vocabulary) -> list[int]:
+    spelled = vocabulary.tokens[token]
+    if spelled is None or not spelled.startswith(b" "):
+        return [token]
+    if spelled == b" ":
+        return []
+    rest = vocabulary.id_of(spelled[1:])
+    return [token] if rest is None else [rest]
 
 
 def spelling(ids: Iterable[int], vocabulary: Vocabulary) -> bytes:

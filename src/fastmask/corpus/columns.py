@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fastmask import _core
-from fastmask.canonical import remove_space
+from fastmask.canonical import remove_spaces
 from fastmask.corpus.lists import TokenLists, token_lists
 from fastmask.corpus.tokenising import token_ids
 from fastmask.errors import InputError, InputTypeError
@@ -115,8 +115,7 @@ def _encode_answers(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, voc
         prompts, missing = _texts(batch, columns.prompt)
         errors |= missing
     tails = token_ids(answers, tokenizer, add_special_tokens=False)
-    for ids, text in zip(tails, answers, strict=True):
-        remove_space(ids, text, vocabulary)
+    remove_spaces(tails, answers, vocabulary)
     flat = _flat(tails)
     for row in _core.misspelled(vocabulary.core, flat.tokens, flat.offsets, answers):
         errors.setdefault(row, f"the tokenizer spells the answer with other bytes than it has: {answers[row][:60]!r}")
@@ -134,7 +133,10 @@ def _encode_answers(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, voc
 
 def _texts(batch: pa.RecordBatch, name: str) -> tuple[list[str], dict[int, str]]:
     """The strings of a column, empty in place of what is none, and the rows where that is so."""
-    values = column(batch, name).to_pylist()
+    array = column(batch, name)
+    values = array.to_pylist()
+    if array.null_count == 0 and (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        return values, {}
     errors = {
         row: f"{'null' if value is None else type(value).__name__} in column {name!r}, expected a text"
         for row, value in enumerate(values)
