@@ -3,7 +3,9 @@
 import dataclasses
 import itertools
 import json
+import math
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -15,12 +17,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import fastmask as fm
 from fastmask.canonical import canonical_tokens
-from training import distil, evaluate, finetune, prepare, sampling, teacher
+from training import distil, evaluate, finetune, generate, label, prepare, sampling, teacher
 from training.demo import demo
 from training.errors import DivergenceError, TrainingError
 from training.examples import NO_WORD, Example, collate, encode, endless_batches, groups_by_length
-from training.losses import cross_entropy, distillation
+from training.losses import Objective, cross_entropy, distillation, format_loss
 from training.models import check_fits, load_model, tiny_gpt2
+from training.on_policy import own_samples, up_to_first_slips
 from training.optimise import train
 from training.run import open_run
 from training.schema import AnnotatedSentence, AnnotatedToken, answer
@@ -149,13 +152,15 @@ def losses_and_gradient(model, loss_of, batches):
     return losses.detach(), torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
-@pytest.mark.parametrize("kind", ["cross-entropy", "plain", "penalty"])
+@pytest.mark.parametrize("kind", ["cross-entropy", "plain", "penalty", "mixed", "format"])
 def test_neither_padding_nor_splitting_changes_the_loss(kind, con, examples):
     student, master = tiny(seed=1).eval(), tiny(seed=2).eval()
     loss_of = {
         "cross-entropy": lambda batch: cross_entropy(student, batch),
-        "plain": lambda batch: distillation(student, master, batch, con, 0.0),
-        "penalty": lambda batch: distillation(student, master, batch, con, 10.0),
+        "plain": lambda batch: distillation(student, master, batch, con, Objective(penalty=0)),
+        "penalty": lambda batch: distillation(student, master, batch, con, Objective()),
+        "mixed": lambda batch: distillation(student, master, batch, con, Objective(cross_entropy=0.3, temperature=2)),
+        "format": lambda batch: format_loss(student, batch, con),
     }[kind]
     whole = collate(examples, con)
     losses, gradient = losses_and_gradient(student, loss_of, [whole])
@@ -182,8 +187,106 @@ def test_cross_entropy_by_hand(con, examples):
 def test_a_student_of_its_teacher_has_nothing_to_learn_but_the_format(con, examples):
     model = tiny().eval()
     batch = collate(examples, con)
-    torch.testing.assert_close(distillation(model, model, batch, con, 0.0), torch.zeros(len(batch.targets)))
-    assert (distillation(model, model, batch, con, 10.0) > 0.1).all()
+    torch.testing.assert_close(
+        distillation(model, model, batch, con, Objective(penalty=0)), torch.zeros(len(batch.targets))
+    )
+    assert (distillation(model, model, batch, con, Objective()) > 0.1).all()
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Objective(penalty=3.0),
+        Objective(penalty=math.inf, jensen_shannon=0.4),
+        Objective(target_invalid_mass=0.01, temperature=2.0),
+        Objective(penalty=2.0, reverse=True, temperature=0.5),
+        Objective(penalty=3.0, cross_entropy=0.25, temperature=3.0),
+    ],
+    ids=lambda objective: objective.title,
+)
+def test_an_objective_is_its_definition(objective, con, examples):
+    """By the letter, in float64 on probabilities."""
+    student, master = tiny(seed=1).eval().double(), tiny(seed=2).eval().double()
+    batch = collate(examples, con)
+    tau = objective.temperature
+    q, p = ((model(batch.tokens).logits[batch.predicts] / tau).softmax(-1) for model in (student, master))
+    allowed = torch.nn.functional.pad(con.allowed(batch.answer_states), (0, q.shape[-1] - con.vocab_size))
+    inside, outside = p * allowed, p * ~allowed
+    if objective.target_invalid_mass is None:
+        shaped = inside + outside * math.exp(-objective.penalty / tau)
+        shaped = shaped / shaped.sum(-1, keepdim=True)
+    else:
+        mass = objective.target_invalid_mass
+        shaped = (1 - mass) * inside / inside.sum(-1, keepdim=True) + mass * outside / outside.sum(-1, keepdim=True)
+
+    def kl(first, second):
+        return (torch.xlogy(first, first) - torch.xlogy(first, second)).sum(-1)
+
+    beta = objective.jensen_shannon
+    if beta is None:
+        expected = kl(q, shaped) if objective.reverse else kl(shaped, q)
+    else:
+        middle = beta * shaped + (1 - beta) * q
+        expected = beta * kl(shaped, middle) + (1 - beta) * kl(q, middle)
+    share = objective.cross_entropy
+    right = -student(batch.tokens).logits[batch.predicts].log_softmax(-1).gather(-1, batch.targets[:, None])[:, 0]
+    expected = (1 - share) * tau**2 * expected + share * right
+    torch.testing.assert_close(distillation(student, master, batch, con, objective), expected, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cross_entropy": 1.0}, "below 1, got 1.0; for the right answers alone"),
+        ({"on_policy_mask": math.inf}, "finite"),
+        ({"penalty": math.inf, "reverse": True}, "infinite at an infinite penalty"),
+    ],
+)
+def test_objectives_that_cannot_be(options, message):
+    with pytest.raises(TrainingError, match=message):
+        Objective(**options)
+
+
+@pytest.mark.parametrize("objective", [Objective(), Objective(math.inf, cross_entropy=0.5), Objective(0, reverse=True)])
+def test_objectives_are_kept(objective):
+    assert Objective.from_json(json.loads(json.dumps(objective.to_json()))) == objective
+
+
+def test_the_format_loss_is_the_mass_on_allowed_tokens(con, examples):
+    model, batch = tiny(seed=1).eval(), collate(examples, con)
+    mass = model(batch.tokens).logits[batch.predicts].softmax(-1)[:, : con.vocab_size]
+    expected = -(mass * con.allowed(batch.answer_states)).sum(-1).log()
+    torch.testing.assert_close(format_loss(model, batch, con), expected)
+    _, slope = losses_and_gradient(model, lambda batch: format_loss(model, batch, con), [batch])
+    model.zero_grad()
+    expected.mean().backward()
+    torch.testing.assert_close(slope, torch.cat([p.grad.flatten() for p in model.parameters()]))
+
+
+# --- samples of its own --------------------------------------------------------------------------------------------
+
+
+def test_samples_end_with_their_first_slip(con, examples):
+    answers = [[*b"no", EOS], [*b"nix", EOS], [*b"ne"], [EOS]]
+    samples = up_to_first_slips(examples, answers, con)
+    assert [sample.answer for sample in samples] == [[*b"no", EOS], [*b"ni"], [*b"ne"], [EOS]]
+    assert [sample.prompt for sample in samples] == [example.prompt for example in examples]
+    batch = collate(samples, con)
+    assert batch.predicts.sum() == sum(len(sample.answer) for sample in samples)
+    assert (batch.answer_states != fm.DEAD).all()  # nothing can be learnt behind a slip
+
+
+def test_a_student_learns_the_format_from_its_own_samples(treebank, tmp_path):
+    """From noise, without a teacher and without an answer: free samples come to begin as the schema wants."""
+    run = prepare.prepare(tmp_path, treebank=[treebank])
+    student = tiny_gpt2(layers=1, width=32, seed=0, **run.tiny_model_settings)
+    samples = own_samples(run, student)
+    first = [format_loss(student, next(samples), run.con).mean().item() for _ in range(2)]
+    train(
+        student, samples, lambda batch: [format_loss(student, batch, run.con)], dict,
+        steps=12, learning_rate=1e-2, title="test",
+    )  # fmt: skip
+    assert format_loss(student, next(samples), run.con).mean() < min(first) / 2
 
 
 # --- the loop and the scores ---------------------------------------------------------------------------------------
@@ -192,7 +295,7 @@ def test_a_student_of_its_teacher_has_nothing_to_learn_but_the_format(con, examp
 def test_the_loop_learns(con, examples):
     model = tiny(seed=3)
     history = train(
-        model, endless_batches(examples, con, 64, 0), lambda batch: cross_entropy(model, batch),
+        model, endless_batches(examples, con, 64, 0), lambda batch: [cross_entropy(model, batch)],
         dict,
         steps=30, learning_rate=1e-2, title="test",
     )  # fmt: skip
@@ -230,7 +333,7 @@ def test_nan_stops_the_loop(con, examples):
     model = tiny()
     with pytest.raises(DivergenceError, match="nan at step 1"):
         train(
-            model, endless_batches(examples, con, 64, 0), lambda batch: cross_entropy(model, batch) * float("nan"),
+            model, endless_batches(examples, con, 64, 0), lambda batch: [cross_entropy(model, batch) * float("nan")],
             dict, steps=3, learning_rate=1e-3, title="test",
         )  # fmt: skip
 
@@ -306,7 +409,7 @@ def test_the_demo_takes_models_by_name(finished, treebank, tmp_path):
     )  # fmt: skip
     numbers = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))
     assert numbers["models"]["teacher"]["history"] == []
-    assert numbers["models"]["student"]["penalty"] == "inf"
+    assert numbers["models"]["student"]["objective"]["penalty"] == "inf"
     assert np.isfinite(numbers["models"]["student"]["scores"]["loss"])
     assert open_run(tmp_path).load("teacher").config.n_layer == 2  # borrowed: found by the name it was given
 
@@ -314,12 +417,81 @@ def test_the_demo_takes_models_by_name(finished, treebank, tmp_path):
 def test_the_stages_one_by_one(treebank, tmp_path):
     prepare.main(out=tmp_path, treebank=[treebank], heldout=[treebank])
     teacher.main(tmp_path, steps=2)
-    distil.main(tmp_path, steps=2)
+    distil.main(tmp_path, steps=2, penalty=math.inf, ce=0.3, on_policy_mask=0.5)
     finetune.main(tmp_path, steps=2)
+    finetune.main(tmp_path, steps=2, fresh=True, on_policy_mask=0.5, name="fresh")
     evaluate.main(tmp_path, name=["finetuned"], samples=2)
     models = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))["models"]
     assert [name for name, model in models.items() if "scores" in model] == ["finetuned"]
     assert (tmp_path / "table.md").exists()
+
+
+def test_sentences_of_one_s_own(finished, capsys):
+    generate.main(finished, ["Ada pours tea.", "[bold] tea"], name="student")
+    said = capsys.readouterr().out
+    assert "Ada pours" in said
+    assert "[bold]" in said
+    found = generate.generate(open_run(finished), load_model(str(finished / "student")), ["Ada pours tea."])
+    (text, verdict) = found["constrained"][0]
+    assert verdict in ("valid", "cut off")
+    assert verdict == "cut off" or AnnotatedSentence.model_validate_json(text)
+    with pytest.raises(TrainingError, match="leaves no room for an answer"):
+        generate.generate(open_run(finished), load_model(str(finished / "student")), ["tea " * 2000])
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_labelling_goes_on_where_it_was_killed(finished, tmp_path, greedy, monkeypatch):
+    monkeypatch.setattr("training.label.PROMPTS_AT_ONCE", 2)
+    run = open_run(finished)
+    model, texts = run.load("teacher"), [sentence.text for sentence in run.sentences[:5]]
+    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
+    verdicts = label.label(run, model, texts, whole, greedy=greedy)
+    rows = [json.loads(line) for line in whole.read_text(encoding="utf-8").splitlines()]
+    assert [row["input"] for row in rows] == texts
+    assert verdicts.total() == 5
+    assert verdicts["invalid"] == 0
+    for row in rows:
+        assert row["verdict"] != "valid" or AnnotatedSentence.model_validate_json(row["answer"])
+    written = whole.read_bytes()
+    for length in (0, 1, len(written) // 2, len(written) - 1, len(written)):
+        broken.write_bytes(written[:length])
+        assert label.label(run, model, texts, broken, greedy=greedy) == verdicts
+        assert broken.read_bytes() == written
+    with pytest.raises(TrainingError, match="answers to other sentences"):
+        label.label(run, model, ["another", *texts[1:]], broken)
+    with pytest.raises(TrainingError, match="holds 5 answers, there are 2"):
+        label.label(run, model, texts[:2], broken)
+
+
+def test_answers_from_elsewhere(finished, tmp_path, capsys):
+    run = open_run(finished)
+    path = tmp_path / "answers.jsonl"
+    good = [{"input": s.text, "answer": answer(s.words), "model": "large"} for s in run.sentences[:3]]
+    bad = [
+        {"input": "x", "answer": '{"tokens":[]'},
+        {"input": "x", "answer": "no"},
+        {"input": "y " * 900, "answer": "{}"},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in good + bad), encoding="utf-8")
+    kept = label.read_answers(run, path)
+    assert [example.answer for example in kept] == [example.answer for example in run.train[:3]]
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "3 answers to learn from; left out: 1 too long, 2 not what the schema asks for" in said
+    shutil.copytree(finished, tmp_path / "run")
+    finetune.main(tmp_path / "run", steps=2, fresh=True, answers=path, name="labelled")
+    assert open_run(tmp_path / "run").load("labelled").config.n_layer == 2
+    for text, message in (
+        ("", "no answer to learn from: it is empty"),
+        ('{"input": "x", "answer": "no"}', "no answer to learn from: 1 not what the schema asks for"),
+        ('{"input": "x"}\n', r"line 1: expected {\"input\""),
+        ("[1]\n", "line 1: expected"),
+        ("{\n", "line 1: no JSON"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(TrainingError, match=message):
+            label.read_answers(run, path)
+    with pytest.raises(TrainingError, match="there is no file"):
+        label.read_answers(run, tmp_path / "none.jsonl")
 
 
 def test_too_long_is_counted_and_said(treebank, tmp_path, capsys):

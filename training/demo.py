@@ -13,9 +13,10 @@ import torch
 import typer
 from rich import print
 
-from training.distil import PENALTY, STUDENT_STEPS, distil, new_student
+from training.distil import STUDENT_STEPS, distil, new_student
 from training.evaluate import SAMPLES, evaluate
 from training.finetune import FINETUNE_STEPS, finetune
+from training.losses import PENALTY, Objective
 from training.models import load_model
 from training.prepare import MAX_LENGTH, prepare
 from training.program import Heldout, MaxLength, Penalty, Samples, Seed, Steps, Tokenizer, Treebank, program
@@ -57,9 +58,9 @@ def demo(
     evaluate(run, "teacher", teaching, samples=samples)
 
     # Equal starts, equal batches, equal steps: the penalty is the only difference.
-    distil(run, teaching, plain, name="student-plain", penalty=0, steps=student_steps)
+    distil(run, teaching, plain, name="student-plain", objective=Objective(penalty=0), steps=student_steps)
     evaluate(run, "student-plain", plain, samples=samples)
-    distil(run, teaching, better, name="student", penalty=penalty, steps=student_steps)
+    distil(run, teaching, better, name="student", objective=Objective(penalty), steps=student_steps)
     evaluate(run, "student", better, samples=samples)
 
     tuned = finetune(run, start="student", name="finetuned", steps=finetune_steps)

@@ -37,11 +37,16 @@ class Example:
 
 
 def encode(name: str, text: str, answer: str, tokenizer, vocab) -> Example:
-    eos = tokenizer.eos_token_id
-    prompt = [*tokenizer(text, add_special_tokens=False).input_ids, eos]
+    prompt = prompt_of(name, text, tokenizer)
     ids = canonical_tokens(answer, tokenizer, vocab)
-    word = [NO_WORD] * len(prompt) + words_of_tags(answer, ids, vocab) + [NO_WORD]
-    return Example(name, [*prompt, *ids, eos], len(prompt), word)
+    tokens = [*prompt.tokens, *ids, tokenizer.eos_token_id]
+    return Example(name, tokens, prompt.start, [*prompt.word, *words_of_tags(answer, ids, vocab), NO_WORD])
+
+
+def prompt_of(name: str, text: str, tokenizer) -> Example:
+    """An example whose answer is yet to be given."""
+    tokens = [*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    return Example(name, tokens, len(tokens), [NO_WORD] * len(tokens))
 
 
 def words_of_tags(answer: str, ids: list[int], vocab) -> list[int]:

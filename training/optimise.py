@@ -16,7 +16,7 @@ LOOKS = 12  # how many times a run looks at the held-out answers
 def train(
     model,
     batches: Iterator[Batch],
-    position_losses: Callable[[Batch], Tensor],  # → [N]
+    losses: Callable[[Batch], list[Tensor]],  # each [N], of N positions of its own; their means are added up
     look: Callable[[], dict[str, float]],
     *,
     steps: int,
@@ -30,7 +30,7 @@ def train(
     bar = tqdm(range(1, steps + 1), desc=title, unit="step", dynamic_ncols=True)
     for step in bar:
         model.train()
-        loss = position_losses(next(batches)).mean()
+        loss = sum(term.mean() for term in losses(next(batches)))
         if not torch.isfinite(loss):
             raise DivergenceError(f"{title}: the loss is {loss.item()} at step {step}; lower the learning rate")
         loss.backward()

@@ -21,6 +21,9 @@ Tokenizer = Annotated[str | None, typer.Option(help="by name or path; default: t
 MaxLength = Annotated[int, typer.Option(min=1, help="in tokens; longer examples are counted and left out")]
 Steps = Annotated[int, typer.Option(min=1, help="training steps")]
 Penalty = Annotated[float, typer.Option(min=0, help="off the teacher's disallowed logits; 0 is plain, inf is allowed")]
+OnPolicyMask = Annotated[
+    float, typer.Option(min=0, help="weight of the mass that the student's own samples give to allowed tokens")
+]
 Samples = Annotated[int, typer.Option(min=1, help="sampled answers for each model, free and constrained")]
 Seed = Annotated[int, typer.Option(help="decides split, weights, batches and samples")]
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.errors import TrainingError
+from training.losses import Objective
 from training.program import RunFolder, program
 from training.run import read_json
 
@@ -57,14 +58,21 @@ def markdown(rows: list[list[str]]) -> str:
 
 
 def effect_of_penalty(models: list[dict]) -> list[str]:
-    """One sentence for each penalised student, compared with the plain one at equal steps."""
-    distilled = [(model, model["history"][-1]["step"]) for model in models if "penalty" in model]
-    plain, plain_steps = next(((model, steps) for model, steps in distilled if model["penalty"] == "0"), (None, None))
+    """One sentence for each student of another objective, compared with the plain one at equal steps."""
+    distilled = [(model, model["history"][-1]["step"]) for model in models if "objective" in model]
+    plain, plain_steps = next(
+        (
+            (model, steps)
+            for model, steps in distilled
+            if Objective.from_json(model["objective"]) == Objective(penalty=0)
+        ),
+        (None, None),
+    )
     return [
         f"{model['title']}: {plain['scores']['invalid_mass'] / model['scores']['invalid_mass']:.1f} times less mass "
         f"on disallowed tokens than plain distillation, after {steps} steps each"
         for model, steps in distilled
-        if model["penalty"] != "0" and steps == plain_steps
+        if model is not plain and steps == plain_steps
     ]
 
 

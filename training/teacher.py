@@ -67,7 +67,7 @@ def train_teacher(run: Run, *, steps: int = TEACHER_STEPS) -> PreTrainedModel:
     history = train(
         model,
         endless_batches(sloppy_examples(run), run.con, TOKENS_PER_BATCH, run.settings.seed, model.device),
-        lambda batch: cross_entropy(model, batch),
+        lambda batch: [cross_entropy(model, batch)],
         lambda: score(model, run.some_heldout(), run.con),
         steps=steps,
         learning_rate=LEARNING_RATE,

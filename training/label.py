@@ -1,0 +1,131 @@
+"""Labelling: a teacher answers sentences under the constraint, and its answers become something to learn from.
+
+Sequence-level distillation needs no logits, so answers may as well come from elsewhere: a large model behind an API, or
+people. Either way they are rows `{"input": …, "answer": …}` of a JSONL file, of which `training.finetune --answers`
+learns those that the schema accepts.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich import print
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from fastmask.canonical import spelling
+from fastmask.errors import InputError
+from fastmask.hf import ConstraintLogitsProcessor
+from training.errors import TrainingError
+from training.examples import Example, encode, prompt_of
+from training.program import RunFolder, program
+from training.run import Run, open_run
+from training.sampling import PROMPTS_AT_ONCE, continue_prompts, judge
+
+
+def label(run: Run, teacher: PreTrainedModel, texts: list[str], out: Path, *, greedy: bool = False) -> Counter:
+    """Writes a row for each text, in their order, and returns how many have which verdict.
+
+    A run that was killed goes on where its file ends, and gives the same rows: each batch has a seed of its own.
+    """
+    done = _whole_batches(out, texts)
+    teacher.eval()
+    processors = [ConstraintLogitsProcessor(run.con)]
+    with out.open("a", encoding="utf-8") as file:
+        for begin in tqdm(range(done, len(texts), PROMPTS_AT_ONCE), desc="labelling", unit="batch", dynamic_ncols=True):
+            torch.manual_seed(run.settings.seed + begin)
+            prompts = [prompt_of(text, text, run.tokenizer) for text in texts[begin : begin + PROMPTS_AT_ONCE]]
+            answers = continue_prompts(
+                teacher, prompts, run.tokenizer.eos_token_id, run.settings.max_length, processors, greedy=greedy
+            )
+            for prompt, answer, verdict in zip(prompts, answers, judge(answers, run.con), strict=True):
+                text = spelling(answer, run.vocab).decode(errors="replace")
+                row = {"input": prompt.name, "answer": text, "verdict": verdict}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.flush()
+    return Counter(row["verdict"] for row in _rows(out))
+
+
+def read_answers(run: Run, path: Path) -> list[Example]:
+    """The rows of a JSONL file that the schema accepts and the run's models can read; what is left out is counted.
+
+    Raises:
+        TrainingError: a row that is no `{"input": text, "answer": text}`, with its line; none that can be learnt from.
+    """
+    examples, left_out = [], Counter()
+    for number, row in enumerate(_rows(path), start=1):
+        if not all(isinstance(row.get(key), str) for key in ("input", "answer")):
+            raise TrainingError(f'{path}, line {number}: expected {{"input": text, "answer": text}}, got {row!r:.80}')
+        try:
+            example = encode(f"line {number}", row["input"], row["answer"], run.tokenizer, run.vocab)
+        except InputError:  # bytes that the tokenizer cannot spell
+            left_out["not spelled by the tokenizer"] += 1
+            continue
+        if len(example.tokens) > run.settings.max_length:
+            left_out["too long"] += 1
+        else:
+            examples.append(example)
+    verdicts = judge([example.answer for example in examples], run.con) if examples else []
+    good = [example for example, verdict in zip(examples, verdicts, strict=True) if verdict == "valid"]
+    left_out["not what the schema asks for"] = len(examples) - len(good)
+    said = ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count)
+    print(f"{len(good):,} answers to learn from" + (f"; left out: {said}" if said else ""))
+    if not good:
+        raise TrainingError(f"{path} holds no answer to learn from: {said or 'it is empty'}")
+    return good
+
+
+def _rows(path: Path) -> list[dict]:
+    if not path.exists():
+        raise TrainingError(f"there is no file {path}")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise TrainingError(f"{path}, line {number}: no JSON: {error}") from None
+        rows.append(row if isinstance(row, dict) else {"": row})
+    return rows
+
+
+def _whole_batches(out: Path, texts: list[str]) -> int:
+    """Rows that an earlier run wrote, in whole batches; what stands behind them is cut off."""
+    if not out.exists():
+        return 0
+    lines = out.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    if len(whole) > len(texts):
+        raise TrainingError(
+            f"{out} holds {len(whole):,} answers, there are {len(texts):,} sentences: give another --out"
+        )
+    kept = len(whole) if len(whole) == len(texts) else len(whole) // PROMPTS_AT_ONCE * PROMPTS_AT_ONCE
+    for text, line in zip(texts, whole[:kept], strict=False):
+        if json.loads(line).get("input") != text:
+            raise TrainingError(f"{out} holds answers to other sentences: give another --out, or delete it")
+    out.write_text("".join(whole[:kept]), encoding="utf-8")
+    return kept
+
+
+def main(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="the JSONL file that is written, or gone on with")],
+    teacher: Annotated[str, typer.Option(help="a model of the run, or any other by name or path")] = "teacher",
+    inputs: Annotated[
+        Path | None, typer.Option(help="a text file, a sentence a line; default: those of the run")
+    ] = None,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="the likeliest token each time, in place of a sample")
+    ] = False,
+) -> None:
+    """Let a teacher answer sentences under the constraint."""
+    opened = open_run(run)
+    texts = inputs.read_text(encoding="utf-8").splitlines() if inputs else [s.text for s in opened.sentences]
+    verdicts = label(opened, opened.load(teacher), [text for text in texts if text.strip()], out, greedy=greedy)
+    print(", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.items()), f"in {out}")
+
+
+if __name__ == "__main__":
+    program(main)
