@@ -123,8 +123,8 @@ class ConstrainedDistillationTrainer(Trainer):
     ) -> tuple[list[Any], Any]:
         """The batches of one step in this process, and the number of positions of those in all processes."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        here = sum(int(_positions(batch).sum()) for batch in batches)
-        everywhere = self.accelerator.gather(torch.tensor(here, device=device)).sum()
+        here = torch.as_tensor(sum(_positions(batch).sum() for batch in batches), device=device)
+        everywhere = self.accelerator.gather(here).sum()
         if batches and not everywhere:  # in all processes at once, so that none waits for one that has stopped
             raise InputError("a step has no answer position, nothing to learn from: no label is other than -100")
         return batches, everywhere
