@@ -117,6 +117,7 @@ def python_blocks() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning")  # of a Trainer's loaders, without a GPU
 def test_the_readme_s_code_runs(monkeypatch, tmp_path, bpe):
     """Block after block, in one namespace, as a reader would type them; names of models stand for the test's own."""
     blocks = python_blocks()

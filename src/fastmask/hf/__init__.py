@@ -1,10 +1,31 @@
-"""Constrained generation in transformers."""
+"""Constrained generation in transformers, and distillation by its ``Trainer``, which is loaded when first asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from fastmask.hf.dropped import refuse_where_dropped
 from fastmask.hf.fitting import vocabulary_for
 from fastmask.hf.jump_ahead import JumpAhead, generate_jumping_ahead
 from fastmask.hf.processor import ConstraintLogitsProcessor
 
-__all__ = ["ConstraintLogitsProcessor", "JumpAhead", "generate_jumping_ahead", "vocabulary_for"]
+if TYPE_CHECKING:
+    from fastmask.hf.distillation import ConstrainedDistillationTrainer
+
+__all__ = [
+    "ConstrainedDistillationTrainer",
+    "ConstraintLogitsProcessor",
+    "JumpAhead",
+    "generate_jumping_ahead",
+    "vocabulary_for",
+]
 
 refuse_where_dropped(ConstraintLogitsProcessor)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "ConstrainedDistillationTrainer":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fastmask.hf.distillation import ConstrainedDistillationTrainer
+
+    return ConstrainedDistillationTrainer

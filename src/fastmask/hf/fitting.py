@@ -28,7 +28,7 @@ def vocabulary_for(model: PreTrainedModel, tokenizer: Any) -> Vocabulary:
         raise InputTypeError(
             f"vocabulary_for(model, tokenizer) takes a transformers model first, got {type(model).__name__}"
         )
-    width = _width(model)
+    width = logit_width(model)
     if len(tokenizer) > width:
         raise VocabularyError(
             f"the tokenizer has {len(tokenizer):,} tokens, the model's logits {width:,} columns: it belongs to another"
@@ -37,7 +37,8 @@ def vocabulary_for(model: PreTrainedModel, tokenizer: Any) -> Vocabulary:
     return Vocabulary.from_tokenizer(tokenizer, size=width, eos_token_id=_eos_ids(model, tokenizer))
 
 
-def _width(model: Any) -> int:
+def logit_width(model: Any) -> int:
+    """The number of columns of a model's logits."""
     head = model.get_output_embeddings()
     return int(head.weight.shape[0] if head is not None else model.config.get_text_config().vocab_size)
 
