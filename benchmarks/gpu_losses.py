@@ -62,8 +62,9 @@ def losses(problem: Problem, student: Tensor, teacher: Tensor) -> dict[str, Call
         print("  Liger-Kernel left out: not installed")
         return ways
     liger = LigerKLDIVLoss(reduction="batchmean", log_target=True)
-    penalised = torch.where(allowed, teacher, teacher - PENALTY)
-    ways["Liger-Kernel"] = lambda: liger(student.log_softmax(-1), penalised.log_softmax(-1))
+    ways["Liger-Kernel"] = lambda: liger(
+        student.log_softmax(-1), torch.where(allowed, teacher, teacher - PENALTY).log_softmax(-1)
+    )
     return ways
 
 

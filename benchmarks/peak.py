@@ -10,7 +10,6 @@ from pathlib import Path
 
 from fastmask import _core
 
-SMALLEST_KEPT = 8 << 20  # bytes; see csrc/recycled_memory.cc
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -22,7 +21,7 @@ def tells_peak() -> bool:
 def peak_bytes(work: Callable[[], object]) -> int:
     """At least a page, in which the system counts. Memory that the allocator only kept is given back before."""
     gc.collect()
-    drop_kept_gradient()
+    _core.drop_waiting_memory()  # that of the last gradient, kept for the next
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
     if trim is not None:
         trim(0)
@@ -30,11 +29,6 @@ def peak_bytes(work: Callable[[], object]) -> int:
     RESET.write_text("5", encoding="utf-8")  # the peak begins anew (proc(5))
     work()
     return max(mmap.PAGESIZE, _bytes("VmHWM") - before)
-
-
-def drop_kept_gradient() -> None:
-    """The kernel keeps the memory of the last gradient; one of another size takes its place."""
-    _core.recycled(SMALLEST_KEPT)
 
 
 def _bytes(field: str) -> int:

@@ -104,6 +104,7 @@ void define_divergence(py::module_& m) {
       .def(py::init<py::array, const std::string&, Array<int64_t>, int64_t>(), py::arg("bits"), py::arg("dtype"),
            py::arg("starts").noconvert(), py::arg("width"));
   m.def("recycled", &recycled, py::arg("bytes"));
+  m.def("drop_waiting_memory", &drop_waiting_memory);
   m.def("divergence", &losses_of, py::arg("engine"), py::arg("states").noconvert(), py::arg("teacher"),
         py::arg("student"), py::arg("penalties").noconvert(), py::arg("mask_on"), py::arg("temperature"),
         py::arg("reverse"), py::arg("upstream"), py::arg("gradient"));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -12,18 +13,29 @@
 namespace fastmask {
 namespace {
 
-// Of the blocks read so far: the maxima of the penalised logits, Σ e^x, Σ e^y and Σ e^x (x - y).
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// Of the blocks read so far: the maxima of the penalised logits, Σ e^x and Σ e^y; over the tokens that have mass in the
+// second row Σ e^x and Σ e^x (x - y); and the highest logit of those that have none there, and some in the first.
 struct Sums {
-  double first_max = kNoMaximum, second_max = kNoMaximum, first = 0.0, second = 0.0, dot = 0.0;
+  double first_max = kNoMaximum, second_max = kNoMaximum, first = 0.0, second = 0.0;
+  double matched = 0.0, dot = 0.0, unmatched_max = -kInfinity;
 
   double mean() const { return dot / first; }  // of x - y, under the first distribution
-  double divergence() const { return mean() - std::log(first) + std::log(second); }
+
+  // Infinite where the second row lacks what has mass in the first, wherever in the row that stands: what had some
+  // beside the maximum of its time may have none beside the last one.
+  double divergence(double rate) const {
+    if ((unmatched_max - first_max) * rate >= kLowestExponent) return kInfinity;
+    return mean() - std::log(first) + std::log(second);
+  }
 
   // Makes the sums relative to new maxima, which are no lower than the old ones.
   void raise_maxima(double new_first_max, double new_second_max, double rate) {
     const double first_rise = (new_first_max - first_max) * rate, second_rise = (new_second_max - second_max) * rate;
     const double factor = std::exp(-first_rise);
-    dot = factor == 0.0 ? 0.0 : factor * (dot + (second_rise - first_rise) * first);
+    dot = factor == 0.0 ? 0.0 : factor * (dot + (second_rise - first_rise) * matched);
+    matched *= factor;
     first *= factor;
     second *= std::exp(-second_rise);
     first_max = new_first_max;
@@ -53,7 +65,7 @@ class RowWorker {
     for (int64_t block = 0; block < num_blocks_; ++block) add_block(row, block, sums);
     if (gradient_.out != nullptr)
       for (int64_t block = 0; block * kBlock < rows_.student.width; ++block) write_block(row, block, sums);
-    return sums.divergence();
+    return sums.divergence(rate_);
   }
 
  private:
@@ -76,12 +88,22 @@ class RowWorker {
     const SoftmaxSums added = block_sums(first, second, frame, {keep_, kept_first(block), kept_other(block)}, next);
     sums.first += added.first;
     sums.second += added.second;
-    sums.dot += added.dot;
+    if (std::isfinite(added.dot)) {
+      sums.matched += added.first;
+      sums.dot += added.dot;
+    } else {
+      const MatchedSums matched = matched_sums(first, second, frame);
+      sums.matched += matched.first;
+      sums.dot += matched.dot;
+      sums.unmatched_max = std::max<double>(sums.unmatched_max, matched.unmatched_max);
+    }
     if (keep_ != Keep::kNothing) maxima_[block] = {first_max, second_max};
   }
 
   // What was kept of the block is relative to the maxima of its time; `sums` are those of the whole row.
   void write_block(int64_t row, int64_t block, const Sums& sums) {
+    if (keep_ == Keep::kDots && sums.unmatched_max > -kInfinity && std::isfinite(sums.divergence(rate_)))
+      forget_unmatched(block);
     const double first_rise = (sums.first_max - maxima_[block].first) * rate_;
     const double second_rise = (sums.second_max - maxima_[block].second) * rate_;
     const double scale = gradient_.upstream[row] / rows_.temperature;
@@ -90,6 +112,13 @@ class RowWorker {
       write(row, block, -first_scale, scale * std::exp(-second_rise) / sums.second);
     else  // q (x - y - mean)
       write(row, block, first_scale * (second_rise - first_rise - sums.mean()), first_scale);
+  }
+
+  // Tokens that the second row lacks, and that have no mass in the first any more.
+  void forget_unmatched(int64_t block) {
+    float *first = kept_first(block), *dots = kept_other(block);
+    for (int64_t i = 0; i < kBlock; ++i)
+      if (!std::isfinite(dots[i])) first[i] = dots[i] = 0.0f;
   }
 
   void write(int64_t row, int64_t block, double first_scale, double other_scale) {

@@ -30,6 +30,16 @@ FASTMASK_INLINE void penalize(const float* in, const uint32_t* words, float pena
       out[32 * w + i] = in[32 * w + i] - as_float((((words[w] >> i) & 1) - 1) & bits);
 }
 
+// By an infinite penalty, which is not to be subtracted: a logit may be infinite, too.
+FASTMASK_INLINE void forbid(const float* in, const uint32_t* words, float* out) {
+  const uint32_t never = as_bits(-std::numeric_limits<float>::infinity());
+  for (int64_t w = 0; w < kBlockWords; ++w)
+    for (int i = 0; i < 32; ++i) {
+      const uint32_t forbidden = ((words[w] >> i) & 1) - 1;  // all ones, or 0
+      out[32 * w + i] = as_float((as_bits(in[32 * w + i]) & ~forbidden) | (never & forbidden));
+    }
+}
+
 bool all_allowed(const uint32_t* words) {
   return std::all_of(words, words + kBlockWords, [](uint32_t word) { return word == 0xffffffff; });
 }
@@ -82,7 +92,10 @@ const float* load_block(const LogitRows& rows, int64_t row, int64_t first, const
   if (penalty.words == nullptr) return block;
   const uint32_t* words = penalty.words + first / 32;
   if (all_allowed(words)) return block;
-  ForMachine<&penalize>::call(block, words, penalty.penalty, scratch);
+  if (penalty.penalty == std::numeric_limits<float>::infinity())
+    ForMachine<&forbid>::call(block, words, scratch);
+  else
+    ForMachine<&penalize>::call(block, words, penalty.penalty, scratch);
   return scratch;
 }
 

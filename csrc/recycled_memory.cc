@@ -39,6 +39,10 @@ MemoryBlock map(int64_t bytes) {
   return {data + before, bytes};
 }
 
+void unmap(const MemoryBlock* block) {
+  if (block != nullptr) munmap(block->data, block->bytes);
+}
+
 // The one block that waits; null if none does. Without a lock, which a fork might find closed.
 std::atomic<MemoryBlock*> g_waiting{nullptr};
 
@@ -58,7 +62,7 @@ MemoryBlock take_memory(int64_t bytes) {
   if (bytes < kLarge) return allocate(bytes);
   const std::unique_ptr<MemoryBlock> waiting(g_waiting.exchange(nullptr));
   if (waiting != nullptr && bytes <= waiting->bytes && waiting->bytes <= 2 * bytes) return *waiting;
-  if (waiting != nullptr) munmap(waiting->data, waiting->bytes);
+  unmap(waiting.get());
   return map(whole_pages(bytes));
 }
 
@@ -67,15 +71,19 @@ void give_back(const MemoryBlock& block) noexcept {
   madvise(block.data, block.bytes, MADV_FREE);
   auto* const waiting = new (std::nothrow) MemoryBlock(block);
   const std::unique_ptr<MemoryBlock> before(g_waiting.exchange(waiting));
-  if (before != nullptr) munmap(before->data, before->bytes);
-  if (waiting == nullptr) munmap(block.data, block.bytes);
+  unmap(before.get());
+  if (waiting == nullptr) unmap(&block);
 }
+
+void drop_waiting_memory() noexcept { unmap(std::unique_ptr<MemoryBlock>(g_waiting.exchange(nullptr)).get()); }
 
 #else
 
 MemoryBlock take_memory(int64_t bytes) { return allocate(bytes); }
 
 void give_back(const MemoryBlock& block) noexcept { std::free(block.data); }
+
+void drop_waiting_memory() noexcept {}
 
 #endif
 

@@ -18,4 +18,7 @@ struct MemoryBlock {
 MemoryBlock take_memory(int64_t bytes);
 void give_back(const MemoryBlock& block) noexcept;
 
+// Unmaps the block that waits.
+void drop_waiting_memory() noexcept;
+
 }  // namespace fastmask

@@ -1,5 +1,8 @@
 #include "softmax_blocks.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "simd.h"
 
 namespace fastmask {
@@ -13,10 +16,9 @@ FASTMASK_INLINE float zero_where(bool unwanted, float value) {
   return as_float(as_bits(value) & (static_cast<uint32_t>(unwanted) - 1));
 }
 
-// e^x for x ≤ 0, to 1 in the last place; 0 below -87.3, where floats lose digits; NaN for NaN. The reduction to
+// e^x for x ≤ 0, to 1 in the last place; 0 below kLowestExponent; NaN for NaN. The reduction to
 // n·ln 2 + r is the usual one of Cody and Waite, the polynomial that of Cephes' expf (S. L. Moshier).
 FASTMASK_INLINE float exp_of(float x) {
-  constexpr float kLowest = -87.33f;
   constexpr float kShift = 12582912.0f;  // 1.5·2^23: adding it rounds to an integer, kept in the lowest bits
   const float shifted = fused(x, 1.44269504f, kShift);
   const float n = shifted - kShift;
@@ -30,7 +32,7 @@ FASTMASK_INLINE float exp_of(float x) {
   p = fused(p, r, 1.0f);
   p = fused(p, r, 1.0f);
   const float power = as_float((as_bits(shifted) << 23) + (127u << 23));  // 2^n
-  return zero_where(x < kLowest, p * power);                              // where n is no exponent, either
+  return zero_where(x < kLowestExponent, p * power);                      // where n is no exponent, either
 }
 
 FASTMASK_INLINE float add_up(float* lanes) {
@@ -101,6 +103,23 @@ SoftmaxSums block_sums(const float* first, const float* second, const SoftmaxFra
       return ForMachine<&sums_body<Keep::kDots>>::call(first, second, frame, kept.first, kept.other, next);
   }
   return ForMachine<&sums_body<Keep::kNothing>>::call(first, second, frame, nullptr, nullptr, next);
+}
+
+MatchedSums matched_sums(const float* first, const float* second, const SoftmaxFrame& frame) {
+  MatchedSums sums{0.0, 0.0, -std::numeric_limits<float>::infinity()};
+  for (int64_t i = 0; i < kBlock; ++i) {
+    const float x = (first[i] - frame.first_max) * frame.rate;
+    const float y = (second[i] - frame.second_max) * frame.rate;
+    const float mass = exp_of(x);
+    if (mass == 0.0f) continue;
+    if (y == -std::numeric_limits<float>::infinity()) {
+      sums.unmatched_max = std::max(sums.unmatched_max, first[i]);
+    } else {
+      sums.first += mass;
+      sums.dot += static_cast<double>(mass) * (static_cast<double>(x) - y);
+    }
+  }
+  return sums;
 }
 
 void combine(const float* first, float first_scale, const float* other, float other_scale, float* out) {

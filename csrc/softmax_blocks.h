@@ -1,5 +1,5 @@
-// What a divergence needs of a block of two rows of logits, the inner loops of divergence.cc. Every function gives the
-// same bits on every set of instructions.
+// What is summed up over a block of two rows of logits: the inner loops of divergence.cc and allowed_mass.cc. Every
+// function gives the same bits on every set of instructions.
 //
 // Throughout, x = (first - first_max)·rate and y = (second - second_max)·rate, ≤ 0, with rate = 1/temperature: taking
 // the maximum off before scaling rounds least where the probability is.
@@ -15,6 +15,9 @@ constexpr int64_t kLogitsPerChunk = 1 << 16;  // about 50 µs: much more than ha
 
 // Where the maximum of a row begins. Not -inf, from which differences would be NaN.
 constexpr double kNoMaximum = -std::numeric_limits<float>::max();
+
+// Below, e^x counts as 0: floats lose digits there.
+constexpr float kLowestExponent = -87.33f;
 
 struct SoftmaxFrame {
   float first_max, second_max, rate;
@@ -46,6 +49,14 @@ struct Upcoming {
 
 SoftmaxSums block_sums(const float* first, const float* second, const SoftmaxFrame& frame, const Kept& kept,
                        const Upcoming& next);
+
+// The same over the tokens that have mass in the second row (y > -inf), and the highest logit of the others that have some
+// in the first; -inf if there are none. For blocks whose dot is not finite, which are rare: in double, and slow.
+struct MatchedSums {
+  double first, dot;
+  float unmatched_max;
+};
+MatchedSums matched_sums(const float* first, const float* second, const SoftmaxFrame& frame);
 
 // out = first·first_scale + other·other_scale
 void combine(const float* first, float first_scale, const float* other, float other_scale, float* out);

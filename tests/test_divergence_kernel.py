@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 
 import fastmask.torch as fmt  # noqa: E402
+from fastmask.torch import fused  # noqa: E402
 from tests.divergences import Exact, assert_exact, constraint, divergence_and_gradient, engine, logits  # noqa: E402
 
 INF = math.inf
@@ -294,13 +295,68 @@ def test_logits_that_changed_are_noticed():
         loss.backward()
 
 
-def test_without_a_graph_no_gradient_is_written(monkeypatch):
+@pytest.fixture
+def written(monkeypatch):
+    """The gradients that were written so far."""
+    gradients, room = [], fused._room_for
+    monkeypatch.setattr(fused, "_room_for", lambda logits: gradients.append(room(logits)) or gradients[-1])
+    return gradients
+
+
+def test_without_a_graph_no_gradient_is_written(written):
     student, teacher, states, con = batch()
     for _ in range(3):
         with_gradient(student, teacher, states, con)  # now it would be foreseen
-    monkeypatch.setattr(torch, "empty", None)
+    assert len(written) == 3
     with torch.no_grad():
         kl(student.requires_grad_(), teacher, states, con)
+    kl(student.detach(), teacher, states, con)
+    assert len(written) == 3
+
+
+def test_what_came_twice_is_foreseen(written):
+    student, teacher, states, con = batch()
+    student.requires_grad_()
+    kl(student, teacher, states, con).backward(torch.linspace(0, 2, 64))  # whatever was foreseen before is not now
+    for _ in range(2):
+        written.clear()
+        losses = kl(student, teacher, states, con)
+        assert not written
+        losses.backward(torch.full((64,), 0.3))
+        assert len(written) == 1
+    kl(student, teacher, states, con).backward(torch.full((64,), 0.3))
+    assert len(written) == 2
+
+
+def test_a_gradient_is_handed_out_once():
+    """What its receiver does to it is nobody else's."""
+    student, teacher, states, con = batch()
+    for _ in range(4):  # foreseen in the end
+        leaf = student.clone().requires_grad_()
+        loss = kl(leaf, teacher, states, con).sum()
+        (first,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+        expected = first.clone()
+        first.zero_()
+        (second,) = torch.autograd.grad(loss, leaf)
+        assert torch.equal(second, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_gradients_of_many_megabytes(dtype):
+    """They lie in memory that is kept from step to step; of two that are alive each has its own."""
+    con = constraint_of_a_batch()
+    states = torch.arange(1300) % con.num_states
+    teacher, students = logits(1300, 2500, 0), [logits(1300, 2500, seed).to(dtype) for seed in (1, 2)]
+    alive = []
+    for _ in range(3):
+        alive = [
+            with_gradient(student, teacher, states, con, upstream=torch.full((1300,), 0.5))[1] for student in students
+        ]
+    for gradient, student in zip(alive, students, strict=True):
+        assert gradient.nbytes > 6 << 20
+        exact = Exact(student, teacher, states, con)
+        tolerance = 1e-6 if dtype == torch.float32 else 8e-3
+        assert ((gradient - exact.gradient / 2).abs() <= tolerance * exact.gradient_size).all()
 
 
 def test_what_asks_for_no_gradient_gets_none():

@@ -20,7 +20,7 @@ def token_ids(texts: Sequence[str], tokenizer: Any, add_special_tokens: bool) ->
     if not _is_bare(type(tokenizer)):
         ids: list[list[int]] = tokenizer(list(texts), **options).input_ids
         return ids
-    tokenizer(texts[0], **options)  # leaves no padding and no truncation from earlier calls in the library's object
+    tokenizer("", **options)  # leaves no padding and no truncation from earlier calls in the library's object
     encodings = tokenizer.backend_tokenizer.encode_batch_fast(list(texts), add_special_tokens=add_special_tokens)
     return [encoding.ids for encoding in encodings]
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastmask import allowed_counts as distinct_states
+from fastmask.allowed_counts import allowed_counts as counts_of
 from fastmask.constraint import Constraint
-from fastmask.errors import InputTypeError
 from fastmask.rows import state_array
+from fastmask.torch.inputs import require_states
 
 if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
@@ -26,12 +26,12 @@ def allowed_counts(states: Tensor, con: Constraint | OnDevice) -> Tensor:
 
     Raises:
         InputTypeError: ``states`` are no tensor of integers.
-        TokenRangeError: a state outside 0 … ``num_states - 1``.
+        TokenRangeError: a state outside 0 … ``num_states - 1``; with ``con.on(device)``, which looks at no value, such
+            a state counts as DEAD.
     """
-    if not isinstance(states, Tensor):
-        raise InputTypeError(f"states must be a tensor, got {type(states).__name__}")
+    require_states(states)
     if not isinstance(con, Constraint):
         return con.allowed_counts(states)
     distinct, place = np.unique(state_array(states).reshape(-1), return_inverse=True)
-    counts = torch.from_numpy(distinct_states.allowed_counts(con, distinct)[place])
+    counts = torch.from_numpy(counts_of(con, distinct)[place])
     return counts.view(states.shape).to(states.device)

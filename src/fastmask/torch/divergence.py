@@ -73,11 +73,13 @@ def constrained_kl(
             are FREE, or have all their mass on one kind, stay as they are.
         teacher_gradient: let the gradient into the teacher's logits, too.
         engine: ``"fused"`` is the kernel: float32, bfloat16 and float16 on a CPU, a :class:`Constraint`, first
-            derivatives. It needs no memory of the logits' size but the gradients. ``"triton"`` is the same on a GPU,
+            derivatives. It needs no memory of the logits' size but the gradients (and a copy of the teacher's where
+            ``target_invalid_mass`` is for both sides). ``"triton"`` is the same on a GPU,
             for a constraint or its ``on(device)``, which spares a look at the host at each call; it was compiled for
             GPUs and run under Triton's interpreter, never on a GPU. ``"torch"`` does all else: other devices, float64,
             Jensen-Shannon, gradients in the penalty (also in one that ``target_invalid_mass`` makes of logits with a
-            gradient), derivatives of the gradient, ``torch.func``, ``torch.compile``. ``"auto"`` takes the engine of
+            gradient), derivatives of the gradient, ``torch.func`` and ``torch.compile``
+            (with ``con.on(device)`` for the constraint). ``"auto"`` takes the engine of
             the logits' device where it can tell that it will do; derivatives of the gradient are the one thing it
             cannot foresee, and raise.
 
@@ -90,11 +92,11 @@ def constrained_kl(
     if engine not in ("auto", *_KERNELS, "torch"):
         raise InputError(f'engine must be "auto", "fused", "triton" or "torch", got {engine!r}')
     _require_pair(student_logits, teacher_logits)
+    require_penalty(penalty, student_logits.shape[:-1])
     teacher_logits = teacher_logits if teacher_gradient else teacher_logits.detach()
     if mask_on != "none":
         wider = student_logits if student_logits.shape[-1] >= teacher_logits.shape[-1] else teacher_logits
         require_fitting(wider, states, con)
-        require_penalty(penalty, states.shape)
         if target_invalid_mass is not None:
             teacher_logits, penalty, mask_on = _on_target(
                 student_logits, teacher_logits, states, con, target_invalid_mass, temperature, mask_on
@@ -127,17 +129,18 @@ def _on_target(
     So where both sides have their own, the teacher's is subtracted here.
     """
 
-    def penalty(logits: Tensor) -> Tensor:
-        return penalty_for(target, log_masses(logits, states, con, temperature), states, temperature)
+    def whole(logits: Tensor) -> Tensor:
+        return _widened(logits, max(con.vocab_size, logits.shape[-1]))
 
-    width = max(student.shape[-1], teacher.shape[-1])
-    wide_teacher, wide_student = _widened(teacher, width), _widened(student, width)
+    def penalty(logits: Tensor) -> Tensor:
+        return penalty_for(target, log_masses(whole(logits), states, con, temperature), states, temperature)
+
     if mask_on == "teacher":
-        return teacher, penalty(wide_teacher), "teacher"
+        return teacher, penalty(teacher), "teacher"
     if mask_on == "both":
-        scores = float_scores(wide_teacher)
+        scores = float_scores(whole(teacher))
         teacher = penalized(scores, allowed_like(scores, states, con), penalty(scores))
-    return teacher, penalty(wide_student), "student"
+    return teacher, penalty(student), "student"
 
 
 def _divergence(
@@ -196,8 +199,8 @@ def require_options(
     target_invalid_mass: float | None = None,
 ) -> None:
     """Raises InputError for a number out of range, a name that there is not, or two options that exclude each other."""
-    if not temperature > 0:
-        raise InputError(f"temperature must be above 0, got {temperature}")
+    if not 0 < temperature < math.inf:
+        raise InputError(f"temperature must be above 0 and finite, got {temperature}")
     if mask_on not in ("teacher", "student", "both", "none"):
         raise InputError(f'mask_on must be "teacher", "student", "both" or "none", got {mask_on!r}')
     if jensen_shannon is not None and not 0 < jensen_shannon < 1:

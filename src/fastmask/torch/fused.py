@@ -25,6 +25,7 @@ from fastmask.constraint import Constraint
 from fastmask.rows import state_array
 from fastmask.select import bits
 from fastmask.torch import kernel_rows
+from fastmask.torch.saving import save, saved
 
 if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
@@ -90,7 +91,7 @@ class _Divergence(torch.autograd.Function):
             upstream = np.full(options[0].shape, bet, np.float32)
             gradient = _room_for(student)
         losses = _run(student, teacher, engine, options, upstream, gradient)
-        ctx.save_for_backward(student, teacher)
+        save(ctx, student, teacher)
         ctx.rest = engine, options
         ctx.upstream, ctx.gradient = upstream, gradient
         return torch.from_numpy(losses).view(student.shape[:-1])
@@ -98,7 +99,7 @@ class _Divergence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        student, teacher = ctx.saved_tensors
+        student, teacher = saved(ctx)
         engine, options = ctx.rest
         given = upstream.reshape(-1).contiguous().numpy()
         gradient = teacher_gradient = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
@@ -53,10 +54,11 @@ def require_width(logits: Tensor, con: Constraint | OnDevice) -> None:
 
 
 def require_logits(logits: Tensor) -> None:
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        raise InputTypeError(
-            f"logits must be a tensor of floats, got {getattr(logits, 'dtype', '')} {type(logits).__name__}"
-        )
+    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.layout != torch.strided:
+        kind = f"{logits.layout} {logits.dtype} " if isinstance(logits, Tensor) else ""
+        raise InputTypeError(f"logits must be a dense tensor of floats, got {kind}{type(logits).__name__}")
+    if logits.dim() == 0 or logits.shape[-1] == 0:
+        raise InputError(f"logits need a last dimension of tokens, got shape {tuple(logits.shape)}")
 
 
 def float_scores(logits: Tensor) -> Tensor:
@@ -70,7 +72,14 @@ def require_penalty(penalty: float | Tensor, rows: torch.Size) -> None:
     if isinstance(penalty, Tensor):
         if penalty.shape != rows:
             raise InputError(f"penalties need the rows' shape {tuple(rows)}, got {tuple(penalty.shape)}")
-        if not (penalty >= 0).all():
+        if not is_traced() and not (penalty >= 0).all():
             raise InputError("penalties must not be negative, nor NaN")
+    elif not isinstance(penalty, Real):
+        raise InputTypeError(f"a penalty must be a number or a tensor, got {type(penalty).__name__}")
     elif not penalty >= 0:
         raise InputError(f"a penalty must not be negative, got {penalty}")
+
+
+def is_traced() -> bool:
+    """Is torch compiling or transforming functions, so that no value can be looked at?"""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()

@@ -11,6 +11,7 @@ from torch import Tensor
 from fastmask import _core
 from fastmask.constraint import Constraint
 from fastmask.select import bits
+from fastmask.torch.inputs import is_traced
 
 if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
@@ -20,7 +21,7 @@ _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: 
 
 def obstacle(con: Constraint | OnDevice, **logits: Tensor) -> str | None:
     """Why the kernel cannot read the logits of those named under the constraint's masks; None if it can."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if is_traced():
         return "torch.compile and the transforms of torch.func do not see into the kernel"
     if not isinstance(con, Constraint):
         return "the masks are on a device"

@@ -18,8 +18,9 @@ from torch.autograd.function import once_differentiable
 from fastmask.errors import InputError
 from fastmask.rows import integer
 from fastmask.torch.divergence import constrained_kl
-from fastmask.torch.inputs import require_penalty, require_states
+from fastmask.torch.inputs import is_traced, require_penalty, require_states
 from fastmask.torch.output_head import Curve, OutputHead, as_autocast, output_head, require_floats, require_hidden
+from fastmask.torch.saving import save, saved
 
 if TYPE_CHECKING:
     from fastmask.constraint import Constraint
@@ -133,13 +134,13 @@ class _Chunked(torch.autograd.Function):
         wanted = ctx.needs_input_grad[2:5] if foreseen else (False, False, False)
         losses, gradients = _solve(_Tensors(*tensors), form, wanted)
         ctx.form, ctx.gradients = form, gradients if foreseen else None
-        ctx.save_for_backward(*tensors)
+        save(ctx, *tensors)
         return losses
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        tensors, wanted = _Tensors(*ctx.saved_tensors), ctx.needs_input_grad[2:5]
+        tensors, wanted = _Tensors(*saved(ctx)), ctx.needs_input_grad[2:5]
         gradients, ctx.gradients = ctx.gradients, None  # handed out once: what is done to it then is not ours to know
         if _bet.won(upstream, wanted) and gradients is not None:
             gradients.weigh(upstream)
@@ -289,7 +290,7 @@ def _chunk_rows(given: int | None, tensors: _Tensors) -> int:
 
 def _require_plain_autograd(penalty: float | Tensor) -> None:
     instead = "constrained_kl on the logits can"
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if is_traced():
         raise InputError(
             f"linear_constrained_kl cannot run in torch.compile or the transforms of torch.func: {instead}"
         )

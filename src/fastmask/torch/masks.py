@@ -70,6 +70,16 @@ def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: 
 
 
 def penalized(logits: Tensor, allowed: Tensor, penalty: float | Tensor) -> Tensor:
-    """:func:`penalize` where the mask is at hand, bool like ``logits``; penalties may be negative, too."""
-    subtracted = penalty.to(logits.dtype).unsqueeze(-1) if isinstance(penalty, Tensor) else penalty
-    return torch.where(allowed, logits, logits - subtracted)
+    """:func:`penalize` where the mask is at hand, bool like ``logits``; penalties may be negative, too.
+
+    An infinite penalty is not subtracted: a logit may be infinite, too.
+    """
+    if not isinstance(penalty, Tensor):
+        return (
+            logits.masked_fill(~allowed, -math.inf)
+            if penalty == math.inf
+            else torch.where(allowed, logits, logits - penalty)
+        )
+    subtracted = penalty.to(logits.dtype).unsqueeze(-1)
+    lowered = (logits - subtracted).masked_fill(subtracted.isposinf(), -math.inf)
+    return torch.where(allowed, logits, lowered)

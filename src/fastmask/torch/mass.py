@@ -14,6 +14,7 @@ from fastmask.constraint import Constraint
 from fastmask.rows import state_array
 from fastmask.torch import kernel_rows
 from fastmask.torch.inputs import allowed_like, float_scores, require_fitting
+from fastmask.torch.saving import save, saved
 
 if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
@@ -52,14 +53,14 @@ class _KernelMasses(torch.autograd.Function):
             con.core, state_array(states).reshape(-1), kernel_rows.in_place(logits), float(temperature)
         )
         allowed, disallowed = (torch.from_numpy(masses).view(states.shape) for masses in found)
-        ctx.save_for_backward(logits, states, allowed, disallowed)
+        save(ctx, logits, states, allowed, disallowed)
         ctx.con, ctx.temperature = con, temperature
         return allowed, disallowed
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         """In plain torch, so that it has derivatives of its own: each token's share of the mass of its kind."""
-        logits, states, *masses = ctx.saved_tensors
+        logits, states, *masses = saved(ctx)
         scores = float_scores(logits) / ctx.temperature
         allowed = allowed_like(logits, states, ctx.con)
 
@@ -77,9 +78,10 @@ def group_masses(scores: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
 
 def _log_sum_exp(scores: Tensor, left_out: Tensor) -> Tensor:
     """-inf over nothing. What is left out is the lowest number there is, beside which -inf has a gradient of 0."""
+    nothing = (left_out | scores.isneginf()).all(-1)
     lowest = torch.finfo(scores.dtype).min
-    sums = scores.masked_fill(left_out, lowest).logsumexp(-1)
-    return sums.masked_fill(sums == lowest, -math.inf)
+    sums = scores.masked_fill(left_out | nothing[..., None], lowest).logsumexp(-1)
+    return sums.masked_fill(nothing, -math.inf)
 
 
 def penalty_for(invalid_mass: float, masses: tuple[Tensor, Tensor], states: Tensor, temperature: float) -> Tensor:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastmask.errors import InputError
+from fastmask.rows import integer
 from fastmask.torch.divergence import between, require_options
 from fastmask.torch.inputs import allowed_like, float_scores, require_fitting, require_penalty
 from fastmask.torch.masks import mask_logits, penalized
@@ -79,7 +80,7 @@ def sparse_teacher(
     """
     require_fitting(teacher_logits, states, con)
     require_options(temperature)
-    if k < 1:
+    if integer(k, "k") < 1:
         raise InputError(f"k must be at least 1, got {k}")
     logits = teacher_logits.detach()
     ids, num_allowed = _heaviest(logits, states, con, k)

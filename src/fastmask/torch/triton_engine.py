@@ -16,6 +16,8 @@ from torch.autograd.function import once_differentiable
 from fastmask.constraint import Constraint
 from fastmask.errors import CompileLimitError
 from fastmask.rows import state_array
+from fastmask.torch.inputs import is_traced
+from fastmask.torch.saving import save, saved
 
 if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
@@ -26,7 +28,7 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 def obstacle(student: Tensor, teacher: Tensor, con: Constraint | OnDevice, penalty: float | Tensor) -> str | None:
     """Why the kernels cannot compute this divergence; None if they can."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if is_traced():
         return "torch.compile and the transforms of torch.func do not see into the kernels"
     for name, logits in (("student", student), ("teacher", teacher)):
         if type(logits) not in (Tensor, torch.nn.Parameter):
@@ -111,7 +113,7 @@ class _Divergence(torch.autograd.Function):
         from fastmask.torch import triton_kernels
 
         losses, statistics = triton_kernels.losses_of(_pair(student, teacher, words, rows, penalties, *options))
-        ctx.save_for_backward(student, teacher, words, rows, penalties, statistics)
+        save(ctx, student, teacher, words, rows, penalties, statistics)
         ctx.options = options
         return losses.view(student.shape[:-1])
 
@@ -120,7 +122,7 @@ class _Divergence(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         from fastmask.torch import triton_kernels
 
-        *inputs, statistics = ctx.saved_tensors
+        *inputs, statistics = saved(ctx)
         pair, (_, _, reverse) = _pair(*inputs, *ctx.options), ctx.options
         weights = upstream.reshape(-1).contiguous()
 

@@ -225,7 +225,9 @@ def _block(logits, width, group, words, num_words, penalty, PENALIZED: tl.conste
         groups = group + tl.arange(0, GROUPS)
         word = tl.load(words + groups, groups < num_words, 0)
         allowed = (word[:, None] >> tl.arange(0, 32)[None, :]) & 1
-        block = tl.where(allowed != 0, block, block - penalty)
+        # An infinite penalty is not subtracted: a logit may be infinite, too.
+        lowered = tl.where(penalty == float("inf"), -float("inf"), block - penalty)
+        block = tl.where(allowed != 0, block, lowered)
     return block
 
 
