@@ -6,6 +6,9 @@
 // before the exponential, so that no mass is ever had as the difference of two others, and rows without a forbidden
 // token are plain divergences to the last bit.
 //
+// A token counts as without mass from e^-87 of the likeliest one's on (kLowestExponent), wherever in the row the two
+// stand: its term is 0 then, even where the second distribution lacks it.
+//
 // Cost: a row's logits are read once and its exponentials taken once, for the loss and the gradient together. What the
 // gradient is made of waits for the sums in 8 bytes an element of one row a thread, which a second-level cache holds;
 // nothing else is written but results. Every row is one thread's, summed up in an order that depends on nothing but its
