@@ -216,3 +216,16 @@ def test_transforms_need_the_masks_as_tensors(function):
     on_cpu = CON.on("cpu")
     by_row = torch.vmap(lambda *row: function(*row, on_cpu))(logits, states)
     torch.testing.assert_close(by_row, function(logits, states, on_cpu))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_distillation_losses_by_hand(share):
+    labels = torch.arange(N) % V
+    found = fmt.distillation_losses(
+        STUDENT, TEACHER, STATES, CON, labels, share, temperature=2.0, penalty=3.0, reverse=True
+    )
+    divergence = fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, temperature=2.0, penalty=3.0, reverse=True)
+    of_label = -STUDENT.log_softmax(-1)[torch.arange(N), labels]
+    close(found, (1 - share) * 4 * divergence + share * of_label)
+    with pytest.raises(fm.InputError, match="below 1, got 1"):
+        fmt.distillation_losses(STUDENT, TEACHER, STATES, CON, labels, 1)

@@ -80,22 +80,19 @@ def distillation(student, teacher, batch: Batch, con, objective: Objective) -> T
     """The divergence of the objective, mixed with the answers' cross-entropy where it asks for that."""
     with torch.no_grad():
         teacher_logits = answer_logits(teacher, batch)
-    logits = answer_logits(student, batch)
-    losses = objective.temperature**2 * fmt.constrained_kl(
-        logits,
+    return fmt.distillation_losses(
+        answer_logits(student, batch),
         teacher_logits,
         batch.answer_states,
         con,
+        batch.targets,
+        objective.cross_entropy,
         penalty=objective.penalty,
         temperature=objective.temperature,
         reverse=objective.reverse,
         jensen_shannon=objective.jensen_shannon,
         target_invalid_mass=objective.target_invalid_mass,
     )
-    share = objective.cross_entropy
-    if not share:
-        return losses
-    return (1 - share) * losses + share * F.cross_entropy(logits.float(), batch.targets, reduction="none")
 
 
 def format_loss(model, batch: Batch, con) -> Tensor:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainingArguments
@@ -18,8 +17,9 @@ from fastmask.constraint import Constraint
 from fastmask.corpus.collate import IGNORED, ConstraintCollator
 from fastmask.errors import InputError, InputTypeError
 from fastmask.hf.fitting import logit_width
-from fastmask.torch.divergence import constrained_kl, require_options
-from fastmask.torch.inputs import float_scores, require_penalty
+from fastmask.torch.distillation import distillation_losses, require_share
+from fastmask.torch.divergence import require_options
+from fastmask.torch.inputs import require_penalty
 from fastmask.vocabulary import Vocabulary
 
 __all__ = ["ConstrainedDistillationTrainer"]
@@ -38,11 +38,9 @@ class ConstrainedDistillationTrainer(Trainer):
         trainer.train()
 
     A position is one whose next token has a label: ``logits[b, t]`` goes with ``states[b, t]`` and
-    ``labels[b, t + 1]``. Its loss is (1-c) τ² D + c H, with D the divergence of :func:`fastmask.torch.constrained_kl`,
-    τ² to keep gradients comparable between temperatures (Hinton et al. 2015, arXiv:1503.02531), H the cross-entropy
-    of the label at temperature 1, and c the share ``cross_entropy``. A step's loss is the mean over the positions of
-    all its batches in all processes, the evaluation's that of the whole set: neither depends on batch sizes,
-    accumulation, padding or the number of processes.
+    ``labels[b, t + 1]``. Its loss is that of :func:`fastmask.torch.distillation_losses`. A step's loss is the mean over
+    the positions of all its batches in all processes, the evaluation's that of the whole set: neither depends on batch
+    sizes, accumulation, padding or the number of processes.
 
     Batches are those of :class:`fastmask.corpus.ConstraintCollator`, or of any collator that gives ``input_ids``,
     ``labels`` (int64 [B, T], -100 where there is none) and ``states`` (int [B, T]); what else it gives goes to both
@@ -94,8 +92,7 @@ class ConstrainedDistillationTrainer(Trainer):
         require_penalty(penalty, torch.Size())
         if jensen_shannon is None and mask_on == ("teacher" if reverse else "student"):
             _require_some_mass(penalty, target_invalid_mass)
-        if not 0 <= cross_entropy < 1:
-            raise InputError(f"cross_entropy is a share, at least 0 and below 1, got {cross_entropy}")
+        require_share(cross_entropy)
         if options.get("compute_loss_func") is not None:
             raise InputError("compute_loss_func would never be called: the loss of this trainer is its divergence")
         super().__init__(model, args, data_collator or ConstraintCollator(constraint), **options)
@@ -103,11 +100,10 @@ class ConstrainedDistillationTrainer(Trainer):
         self.teacher = teacher.eval()
         if getattr(teacher, "hf_device_map", None) is None:
             teacher.to(self.args.device)
-        self.cross_entropy = cross_entropy
-        self.temperature = temperature
-        self._divergence = partial(
-            constrained_kl,
+        self._losses_of = partial(
+            distillation_losses,
             con=constraint,
+            cross_entropy=cross_entropy,
             penalty=penalty,
             temperature=temperature,
             reverse=reverse,
@@ -198,12 +194,8 @@ class ConstrainedDistillationTrainer(Trainer):
         outputs = model(**read, use_cache=False)
         logits = outputs.logits[:, :-1][positions]
         taught = taught[:, : logits.shape[-1]].to(logits.device)  # columns that the teacher alone has are no tokens
-        losses = self.temperature**2 * self._divergence(logits, taught, inputs["states"][:, :-1][positions])
-        if self.cross_entropy:
-            labels = inputs["labels"][:, 1:][positions]
-            label_losses = F.cross_entropy(float_scores(logits), labels, reduction="none")
-            losses = (1 - self.cross_entropy) * losses + self.cross_entropy * label_losses
-        return losses, positions, outputs
+        states, labels = inputs["states"][:, :-1][positions], inputs["labels"][:, 1:][positions]
+        return self._losses_of(logits, taught, states, labels=labels), positions, outputs
 
     @torch.no_grad()
     def _teacher_logits(self, read: Mapping[str, Any], positions: Tensor) -> Tensor:

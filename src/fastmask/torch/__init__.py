@@ -6,6 +6,7 @@ which looks the masks up on the logits' device.
 """
 
 from fastmask.torch.counts import allowed_counts
+from fastmask.torch.distillation import distillation_losses
 from fastmask.torch.divergence import constrained_kl
 from fastmask.torch.linear import linear_constrained_kl
 from fastmask.torch.masks import constrained_log_probs, mask_logits, penalize
@@ -19,6 +20,7 @@ __all__ = [
     "allowed_counts",
     "constrained_kl",
     "constrained_log_probs",
+    "distillation_losses",
     "invalid_mass",
     "linear_constrained_kl",
     "mask_logits",
