@@ -6,7 +6,6 @@ import math
 import multiprocessing
 from itertools import product
 
-import numpy as np
 import pytest
 
 import fastmask as fm
@@ -17,19 +16,15 @@ import torch.nn.functional as F  # noqa: E402
 
 import fastmask.torch as fmt  # noqa: E402
 from fastmask.torch.mass import log_masses  # noqa: E402
+from tests.divergences import constraint  # noqa: E402
+from tests.divergences import logits as random_logits  # noqa: E402
 
 INF = math.inf
 TIMEOUT = 120  # seconds until a child process counts as hung
 
 
-def constraint(width: int) -> fm.Constraint:
-    draw = np.random.default_rng(width)
-    tokens = [bytes([byte]) for byte in draw.integers(0, 256, width)]
-    return fm.Constraint.from_regex("[A-z]|[0-a][^a]+", fm.Vocabulary(tokens, eos_token_id=width - 1))
-
-
 def logits(rows: int, width: int, scale: float = 3.0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    return torch.randn(rows, width, generator=torch.Generator().manual_seed(0)).mul(scale).to(dtype)
+    return random_logits(rows, width, seed=0, scale=scale, dtype=dtype)
 
 
 def by_the_letter(scores, states, con, temperature=1.0):
