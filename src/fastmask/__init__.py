@@ -5,7 +5,7 @@ this module needs numpy alone, and outlines-core once a constraint is compiled.
 """
 
 from fastmask._core import DEAD, DONE, FREE
-from fastmask.constraint import Check, Constraint
+from fastmask.constraint import Constraint
 from fastmask.errors import (
     CompileLimitError,
     CorpusError,
@@ -26,6 +26,7 @@ from fastmask.errors import (
 from fastmask.rows import After, after
 from fastmask.threads import get_num_threads, set_num_threads
 from fastmask.vocabulary import Vocabulary
+from fastmask.walks import Check
 
 __version__ = "0.1.0"
 
