@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["linear_constrained_kl"]
 
-# Of one model's logits. The gradient of the head is read and written once a chunk, so small chunks cost time. They cost
-# memory, too: of blocks below 32 MiB, as the gradient of the logits, glibc's heap may keep many times what is in use.
+# Of one model's logits. The gradient of the head is read and written once a chunk, so small chunks cost time.
 _CHUNK_BYTES = 40 << 20
 _ROW_BLOCK = 64  # matrix products are made in blocks: 192 rows took a tenth less time a row than 205
 
