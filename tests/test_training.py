@@ -33,14 +33,15 @@ from tests.training_kit import (
 from training import distil, evaluate, finetune, generate, label, prepare, sampling, teacher
 from training.demo import demo
 from training.errors import DivergenceError, TrainingError
-from training.examples import NO_WORD, Example, collate, encode, endless_batches, groups_by_length
+from training.examples import NO_WORD, Example, collate, encode, groups_by_length
 from training.losses import Objective, cross_entropy, distillation, format_loss
 from training.models import check_fits, load_model, tiny_gpt2
-from training.on_policy import own_samples, up_to_first_slips
-from training.optimise import train
+from training.on_policy import format_term, up_to_first_slips
+from training.optimise import Term, train
 from training.run import open_run
 from training.schema import AnnotatedSentence, AnnotatedToken, answer
 from training.score import score
+from training.streams import EndlessBatches
 from training.tokenizer import load_tokenizer
 
 # --- examples and batches ------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ def test_batches_visit_everything_and_keep_to_their_size(examples):
 
 def test_batches_depend_on_the_seed_only(con, examples):
     def first(seed):
-        batches = endless_batches(examples, con, 24, seed)
+        batches = EndlessBatches(examples, con, 24, seed)
         return [batch.tokens.tolist() for batch in itertools.islice(batches, 12)]
 
     assert first(1) == first(1)
@@ -108,7 +109,7 @@ def test_nothing_to_learn_from(con):
     with pytest.raises(TrainingError, match="no answer position"):
         collate([Example("e", [97, EOS], 2, [NO_WORD] * 2)], con)
     with pytest.raises(TrainingError, match="no examples"):
-        next(endless_batches([], con, 32, 0))
+        next(EndlessBatches([], con, 32, 0))
 
 
 # --- losses --------------------------------------------------------------------------------------------------------
@@ -242,13 +243,10 @@ def test_a_student_learns_the_format_from_its_own_samples(treebank, tmp_path):
     """From noise, without a teacher and without an answer: free samples come to begin as the schema wants."""
     run = prepare.prepare(tmp_path, treebank=[treebank])
     student = tiny_gpt2(layers=1, width=32, seed=0, **run.tiny_model_settings)
-    samples = own_samples(run, student)
-    first = [format_loss(student, next(samples), run.con).mean().item() for _ in range(2)]
-    train(
-        student, samples, lambda batch: [format_loss(student, batch, run.con)], dict,
-        steps=12, learning_rate=1e-2, title="test",
-    )  # fmt: skip
-    assert format_loss(student, next(samples), run.con).mean() < min(first) / 2
+    term = format_term(run, student, 1.0)
+    first = [format_loss(student, next(term.stream), run.con).mean().item() for _ in range(2)]
+    train(student, [term], dict, steps=12, learning_rate=1e-2, title="test")
+    assert format_loss(student, next(term.stream), run.con).mean() < min(first) / 2
 
 
 # --- the loop and the scores ---------------------------------------------------------------------------------------
@@ -257,8 +255,7 @@ def test_a_student_learns_the_format_from_its_own_samples(treebank, tmp_path):
 def test_the_loop_learns(con, examples):
     model = tiny(seed=3)
     history = train(
-        model, endless_batches(examples, con, 64, 0), lambda batch: [cross_entropy(model, batch)],
-        dict,
+        model, [Term("cross-entropy", EndlessBatches(examples, con, 64, 0), cross_entropy)], dict,
         steps=30, learning_rate=1e-2, title="test",
     )  # fmt: skip
     assert [history[0]["step"], history[-1]["step"]] == [1, 30]
@@ -293,11 +290,10 @@ def test_score_of_certain_models():
 
 def test_nan_stops_the_loop(con, examples):
     model = tiny()
+    batches = EndlessBatches(examples, con, 64, 0)
+    term = Term("cross-entropy", batches, lambda model, batch: cross_entropy(model, batch) * float("nan"))
     with pytest.raises(DivergenceError, match="nan at step 1"):
-        train(
-            model, endless_batches(examples, con, 64, 0), lambda batch: [cross_entropy(model, batch) * float("nan")],
-            dict, steps=3, learning_rate=1e-3, title="test",
-        )  # fmt: skip
+        train(model, [term], dict, steps=3, learning_rate=1e-3, title="test")
 
 
 def test_models_that_do_not_fit_together():

@@ -9,17 +9,16 @@ from typing import Annotated
 
 import torch
 import typer
-from torch import Tensor
 from transformers import PreTrainedModel
 
-from training.examples import Batch, endless_batches
-from training.losses import PENALTY, Objective, distillation, format_loss
+from training.losses import PENALTY, Objective, distillation
 from training.models import check_fits, tiny_gpt2
-from training.on_policy import own_samples
-from training.optimise import train
+from training.on_policy import format_term
+from training.optimise import Term, train
 from training.program import OnPolicyMask, Penalty, RunFolder, Steps, program
 from training.run import TOKENS_PER_BATCH, Run, open_run
 from training.score import score
+from training.streams import EndlessBatches
 
 STUDENT_STEPS = 600
 LEARNING_RATE = 3e-3
@@ -38,18 +37,15 @@ def distil(
     """Trains `student` in place and keeps it under `name`."""
     check_fits("teacher", teacher, run.settings.width, run.settings.max_length).eval()
     torch.manual_seed(run.settings.seed)
-    samples = own_samples(run, student)
-
-    def losses(batch: Batch) -> list[Tensor]:
-        terms = [distillation(student, teacher, batch, run.con, objective)]
-        if objective.on_policy_mask:
-            terms.append(objective.on_policy_mask * format_loss(student, next(samples), run.con))
-        return terms
-
+    answers = EndlessBatches(run.train, run.con, TOKENS_PER_BATCH, run.settings.seed, student.device)
+    terms = [
+        Term("distillation", answers, lambda model, batch: distillation(model, teacher, batch, run.con, objective))
+    ]
+    if objective.on_policy_mask:
+        terms.append(format_term(run, student, objective.on_policy_mask))
     history = train(
         student,
-        endless_batches(run.train, run.con, TOKENS_PER_BATCH, run.settings.seed, student.device),
-        losses,
+        terms,
         lambda: score(student, run.some_heldout(), run.con),
         steps=steps,
         learning_rate=LEARNING_RATE,

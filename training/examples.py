@@ -7,7 +7,6 @@ loss therefore lives at t = start-1 … length-2, and nowhere else.
 
 import random
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -116,15 +115,3 @@ def groups_by_length(
             longest = len(example.tokens)
         groups[-1].append(example)
     return groups
-
-
-def endless_batches(examples: list[Example], con, tokens_per_batch: int, seed: int, device="cpu") -> Iterator[Batch]:
-    """Pass after pass, each visiting every example once, in an order that only the seed decides."""
-    if not examples:
-        raise TrainingError("no examples to train on")
-    rng = random.Random(seed)
-    while True:
-        groups = groups_by_length(examples, tokens_per_batch, rng)
-        rng.shuffle(groups)
-        for group in groups:
-            yield collate(group, con, device)

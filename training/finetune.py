@@ -8,18 +8,18 @@ from typing import Annotated
 
 import torch
 import typer
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from training.distil import new_student
-from training.examples import Batch, Example, endless_batches
+from training.examples import Example
 from training.label import read_answers
-from training.losses import cross_entropy, format_loss
-from training.on_policy import own_samples
-from training.optimise import train
+from training.losses import cross_entropy
+from training.on_policy import format_term
+from training.optimise import Term, train
 from training.program import OnPolicyMask, RunFolder, Steps, program
 from training.run import TOKENS_PER_BATCH, Run, open_run
 from training.score import score
+from training.streams import EndlessBatches
 
 FINETUNE_STEPS = 300
 LEARNING_RATE = 1e-3  # gentler than from scratch: there is something to lose
@@ -43,18 +43,13 @@ def finetune(
     title = f"{run.numbers()['models'][start]['title']}, fine-tuned" if start else "fine-tuned only"
     title += f", mask on own samples × {on_policy_mask:g}" if on_policy_mask else ""
     torch.manual_seed(run.settings.seed)
-    samples = own_samples(run, student)
-
-    def losses(batch: Batch) -> list[Tensor]:
-        terms = [cross_entropy(student, batch)]
-        if on_policy_mask:
-            terms.append(on_policy_mask * format_loss(student, next(samples), run.con))
-        return terms
-
+    batches = EndlessBatches(answers or run.train, run.con, TOKENS_PER_BATCH, run.settings.seed + 2, student.device)
+    terms = [Term("cross-entropy", batches, cross_entropy)]
+    if on_policy_mask:
+        terms.append(format_term(run, student, on_policy_mask))
     history = train(
         student,
-        endless_batches(answers or run.train, run.con, TOKENS_PER_BATCH, run.settings.seed + 2, student.device),
-        losses,
+        terms,
         lambda: score(student, run.some_heldout(), run.con),
         steps=steps,
         learning_rate=LEARNING_RATE if start else FRESH_LEARNING_RATE,

@@ -6,25 +6,62 @@ and `training.losses.format_loss` is taken at every position up to the first tok
 included. Behind it nothing is allowed any more, and nothing can be learnt.
 """
 
-from collections.abc import Iterator
-from itertools import cycle
+from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from training.examples import NO_WORD, Batch, Example, collate, groups_by_length
+from training.losses import format_loss
+from training.optimise import Term
+from training.processes import processes
 from training.run import TOKENS_PER_BATCH, Run
 from training.sampling import PROMPTS_AT_ONCE, continue_prompts
+from training.streams import fingerprint
 
 
-def own_samples(run: Run, student: PreTrainedModel) -> Iterator[Batch]:
-    """Batches of what the student itself writes, for ever: sampled for many prompts at once, then served in turn."""
-    for examples in cycle(_prompts_at_once(run.train)):
-        student.eval()
-        answers = continue_prompts(student, examples, run.tokenizer.eos_token_id, run.settings.max_length)
-        samples = up_to_first_slips(examples, answers, run.con)
-        for group in groups_by_length(samples, TOKENS_PER_BATCH):
-            yield collate(group, run.con, student.device)
+class OwnSamples:
+    """A stream of what the student itself writes: sampled for many prompts at once, then served in turn.
+
+    The draws are those of torch's global generator. Of several processes each answers prompts of its own.
+    """
+
+    def __init__(self, run: Run, student: PreTrainedModel) -> None:
+        self.run, self.student = run, student
+        self.fingerprint = fingerprint(run.train, PROMPTS_AT_ONCE, TOKENS_PER_BATCH)
+        self.prompts = _prompts_at_once(run.train)
+        self.sampled = processes().process_index  # of the prompts, counted on and on: those that come next
+        self.waiting: list[list[Example]] = []  # sampled with an earlier student, and not served yet
+
+    def __iter__(self) -> "OwnSamples":
+        return self
+
+    def __next__(self) -> Batch:
+        if not self.waiting:
+            self.waiting = self._sample(self.prompts[self.sampled % len(self.prompts)])
+            self.sampled += processes().num_processes
+        return collate(self.waiting.pop(0), self.run.con, self.student.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sampled": self.sampled, "waiting": [[asdict(example) for example in group] for group in self.waiting]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.sampled = state["sampled"]
+        self.waiting = [[Example(**example) for example in group] for group in state["waiting"]]
+
+    def _sample(self, examples: list[Example]) -> list[list[Example]]:
+        self.student.eval()
+        answers = continue_prompts(
+            self.student, examples, self.run.tokenizer.eos_token_id, self.run.settings.max_length
+        )
+        return groups_by_length(up_to_first_slips(examples, answers, self.run.con), TOKENS_PER_BATCH)
+
+
+def format_term(run: Run, student: PreTrainedModel, weight: float) -> Term:
+    """The format, learnt on the student's own samples."""
+    return Term("format", OwnSamples(run, student), partial(format_loss, con=run.con), weight)
 
 
 def up_to_first_slips(examples: list[Example], answers: list[list[int]], con) -> list[Example]:

@@ -12,14 +12,15 @@ import random
 from rich import print
 from transformers import PreTrainedModel
 
-from training.examples import Example, encode, endless_batches
+from training.examples import Example, encode
 from training.losses import cross_entropy
 from training.models import tiny_gpt2
-from training.optimise import train
+from training.optimise import Term, train
 from training.program import RunFolder, Steps, program
 from training.run import TOKENS_PER_BATCH, Run, open_run
 from training.schema import to_json
 from training.score import score
+from training.streams import EndlessBatches
 
 TEACHER_STEPS = 900
 LEARNING_RATE = 2e-3
@@ -64,10 +65,10 @@ def sloppy_examples(run: Run) -> list[Example]:
 def train_teacher(run: Run, *, steps: int = TEACHER_STEPS) -> PreTrainedModel:
     """A small GPT-2 from scratch, on sloppy answers."""
     model = tiny_gpt2(layers=2, width=128, seed=run.settings.seed, **run.tiny_model_settings)
+    batches = EndlessBatches(sloppy_examples(run), run.con, TOKENS_PER_BATCH, run.settings.seed, model.device)
     history = train(
         model,
-        endless_batches(sloppy_examples(run), run.con, TOKENS_PER_BATCH, run.settings.seed, model.device),
-        lambda batch: [cross_entropy(model, batch)],
+        [Term("cross-entropy", batches, cross_entropy)],
         lambda: score(model, run.some_heldout(), run.con),
         steps=steps,
         learning_rate=LEARNING_RATE,
