@@ -5,20 +5,22 @@ the teacher's knowledge and not its format errors. Plain distillation is the sam
 student starts from the same weights and meets the same batches: the objective is all that differs.
 """
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
 import typer
 from transformers import PreTrainedModel
 
-from training.losses import PENALTY, Objective, distillation
+from training.asking import PLAIN, Asking, distillation_terms
+from training.instruction import instruction_of
+from training.losses import PENALTY, Objective
 from training.models import check_fits, tiny_gpt2
-from training.on_policy import format_term
-from training.optimise import Term, train
-from training.program import OnPolicyMask, Penalty, RunFolder, Steps, program
-from training.run import TOKENS_PER_BATCH, Run, open_run
+from training.optimise import train
+from training.program import Chat, OnPolicyMask, Penalty, Prompt, RunFolder, Steps, program
+from training.run import Run, open_run
 from training.score import score
-from training.streams import EndlessBatches
+from training.teacher_cache import TOP_K
 
 STUDENT_STEPS = 600
 LEARNING_RATE = 3e-3
@@ -32,26 +34,29 @@ def new_student(run: Run, name: str | None = None) -> PreTrainedModel:
 
 
 def distil(
-    run: Run, teacher: PreTrainedModel, student: PreTrainedModel, *, name: str, objective: Objective, steps: int
+    run: Run,
+    teacher: PreTrainedModel,
+    student: PreTrainedModel,
+    *,
+    name: str,
+    objective: Objective,
+    steps: int,
+    asking: Asking = PLAIN,
 ) -> PreTrainedModel:
     """Trains `student` in place and keeps it under `name`."""
     check_fits("teacher", teacher, run.settings.width, run.settings.max_length).eval()
+    title = objective.title + asking.title
+    terms = distillation_terms(run, teacher, student, objective, asking)
     torch.manual_seed(run.settings.seed)
-    answers = EndlessBatches(run.train, run.con, TOKENS_PER_BATCH, run.settings.seed, student.device)
-    terms = [
-        Term("distillation", answers, lambda model, batch: distillation(model, teacher, batch, run.con, objective))
-    ]
-    if objective.on_policy_mask:
-        terms.append(format_term(run, student, objective.on_policy_mask))
     history = train(
         student,
         terms,
         lambda: score(student, run.some_heldout(), run.con),
         steps=steps,
         learning_rate=LEARNING_RATE,
-        title=objective.title,
+        title=title,
     )
-    run.keep(name, student, title=objective.title, history=history, objective=objective.to_json())
+    run.keep(name, student, title=title, history=history, objective=objective.to_json(), asking=asking.to_json())
     return student
 
 
@@ -68,6 +73,21 @@ def main(
     temperature: Annotated[float, typer.Option(min=0, help="of teacher and student")] = 1.0,
     ce: Annotated[float, typer.Option(min=0, max=1, help="share of the right answers' own cross-entropy")] = 0.0,
     on_policy_mask: OnPolicyMask = 0.0,
+    rollouts: Annotated[
+        Literal["teacher", "student"] | None, typer.Option(help="learn on samples of whom, besides the right answers")
+    ] = None,
+    rollout_share: Annotated[
+        float, typer.Option(min=0, max=1, help="of the divergence that is taken on rollouts; 1: none on right answers")
+    ] = 1.0,
+    prompt: Prompt = None,
+    chat: Chat = False,
+    teacher_cache: Annotated[
+        Path | None, typer.Option(help="a folder in RUN: ask the teacher once and keep there what it says")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="tokens a position that --teacher-cache keeps")] = TOP_K,
+    chunked: Annotated[
+        bool, typer.Option("--chunked", help="for large vocabularies: logits are made in chunks of positions")
+    ] = False,
     name: Annotated[str, typer.Option(help="the student is kept as RUN/NAME")] = "student",
     student: Annotated[str | None, typer.Option(help="start from this model in place of a fresh small one")] = None,
     teacher: Annotated[str, typer.Option(help="a model of the run, or any other by name or path")] = "teacher",
@@ -82,9 +102,15 @@ def main(
         temperature=temperature,
         cross_entropy=ce,
         on_policy_mask=on_policy_mask,
+        rollouts=rollouts,
+        rollout_share=rollout_share,
     )
     opened = open_run(run)
-    distil(opened, opened.load(teacher), new_student(opened, student), name=name, objective=objective, steps=steps)
+    asking = Asking(instruction_of(opened, prompt, chat=chat), teacher_cache, top_k, chunked)
+    distil(
+        opened, opened.load(teacher), new_student(opened, student),
+        name=name, objective=objective, steps=steps, asking=asking,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

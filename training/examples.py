@@ -66,6 +66,14 @@ class Batch:
     states: Tensor  # int32 [B,T]
     predicts: Tensor  # bool [B,T]: the logits here predict a token of the answer; True at N positions
     word: Tensor  # int64 [B,T]: as in Example, with numbers that are unique in the batch
+    examples: list[Example]  # [B]
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """What a model is called with. No attention mask: padding stands on the right and attention is causal, so no
+        answer position can see it.
+        """
+        return {"input_ids": self.tokens}
 
     @property
     def answer_states(self) -> Tensor:  # [N], for the N rows of logits[predicts]
@@ -95,7 +103,7 @@ def collate(examples: list[Example], con, device="cpu") -> Batch:
     if not predicts.any():
         raise TrainingError(f"a batch of {len(examples)} example(s) has no answer position: nothing to learn from")
     states = con.walk(tokens, start=starts, lengths=lengths)
-    return Batch(*(x.to(device) for x in (tokens, states, predicts, word)))
+    return Batch(*(x.to(device) for x in (tokens, states, predicts, word)), examples)
 
 
 def groups_by_length(

@@ -20,26 +20,38 @@ from fastmask.canonical import spelling
 from fastmask.errors import InputError
 from fastmask.hf import ConstraintLogitsProcessor
 from training.errors import TrainingError
-from training.examples import Example, encode, prompt_of
-from training.program import RunFolder, program
+from training.examples import NO_WORD, Example, encode, prompt_of
+from training.instruction import Instruction, instruction_of
+from training.models import context_length
+from training.program import Chat, Prompt, RunFolder, program
 from training.run import Run, open_run
 from training.sampling import PROMPTS_AT_ONCE, continue_prompts, judge
 
 
-def label(run: Run, teacher: PreTrainedModel, texts: list[str], out: Path, *, greedy: bool = False) -> Counter:
+def label(
+    run: Run,
+    teacher: PreTrainedModel,
+    texts: list[str],
+    out: Path,
+    *,
+    greedy: bool = False,
+    instruction: Instruction | None = None,
+) -> Counter:
     """Writes a row for each text, in their order, and returns how many have which verdict.
 
     A run that was killed goes on where its file ends, and gives the same rows: each batch has a seed of its own.
     """
     done = _whole_batches(out, texts)
+    asked = teacher_prompts(run, texts, instruction)
+    room = _room(run, teacher, asked, instruction)
     teacher.eval()
     processors = [ConstraintLogitsProcessor(run.con)]
     with out.open("a", encoding="utf-8") as file:
         for begin in tqdm(range(done, len(texts), PROMPTS_AT_ONCE), desc="labelling", unit="batch", dynamic_ncols=True):
             torch.manual_seed(run.settings.seed + begin)
-            prompts = [prompt_of(text, text, run.tokenizer) for text in texts[begin : begin + PROMPTS_AT_ONCE]]
+            prompts = asked[begin : begin + PROMPTS_AT_ONCE]
             answers = continue_prompts(
-                teacher, prompts, run.tokenizer.eos_token_id, run.settings.max_length, processors, greedy=greedy
+                teacher, prompts, run.tokenizer.eos_token_id, room, processors, greedy=greedy
             )
             for prompt, answer, verdict in zip(prompts, answers, judge(answers, run.con), strict=True):
                 text = spelling(answer, run.vocab).decode(errors="replace")
@@ -47,6 +59,17 @@ def label(run: Run, teacher: PreTrainedModel, texts: list[str], out: Path, *, gr
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()
     return Counter(row["verdict"] for row in _rows(out))
+
+
+def teacher_prompts(run: Run, texts: list[str], instruction: Instruction | None) -> list[Example]:
+    """What the teacher reads of each text: the text as the student does, or the instruction filled with it."""
+    plain = [prompt_of(text, text, run.tokenizer) for text in texts]
+    if instruction is None:
+        return plain
+    asked = [instruction.prompt_of(example) for example in plain]
+    return [
+        Example(example.name, ids, len(ids), [NO_WORD] * len(ids)) for example, ids in zip(plain, asked, strict=True)
+    ]
 
 
 def read_answers(run: Run, path: Path) -> list[Example]:
@@ -76,6 +99,23 @@ def read_answers(run: Run, path: Path) -> list[Example]:
     if not good:
         raise TrainingError(f"{path} holds no answer to learn from: {said or 'it is empty'}")
     return good
+
+
+def _room(run: Run, teacher: PreTrainedModel, prompts: list[Example], instruction: Instruction | None) -> int:
+    """Tokens that a prompt and its answer may have. An instruction takes nothing from the answer's share.
+
+    Raises:
+        TrainingError: a prompt that leaves none for an answer.
+    """
+    longest = max(prompts, key=lambda prompt: prompt.start)
+    room = run.settings.max_length + (longest.start if instruction else 0)
+    room = min(room, context_length(teacher.config) or room)
+    if longest.start >= room:
+        raise TrainingError(
+            f"{longest.name!r:.60}: a prompt of {longest.start:,} tokens leaves no room for an answer in {room:,}:"
+            " leave such sentences out, or give a shorter prompt"
+        )
+    return room
 
 
 def _rows(path: Path) -> list[dict]:
@@ -119,11 +159,15 @@ def main(
     greedy: Annotated[
         bool, typer.Option("--greedy", help="the likeliest token each time, in place of a sample")
     ] = False,
+    prompt: Prompt = None,
+    chat: Chat = False,
 ) -> None:
     """Let a teacher answer sentences under the constraint."""
     opened = open_run(run)
+    instruction = instruction_of(opened, prompt, chat=chat)
     texts = inputs.read_text(encoding="utf-8").splitlines() if inputs else [s.text for s in opened.sentences]
-    verdicts = label(opened, opened.load(teacher), [text for text in texts if text.strip()], out, greedy=greedy)
+    texts = [text for text in texts if text.strip()]
+    verdicts = label(opened, opened.load(teacher), texts, out, greedy=greedy, instruction=instruction)
     print(", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.items()), f"in {out}")
 
 

@@ -5,15 +5,18 @@ how examples were grouped.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 import fastmask.torch as fmt
+from fastmask.torch.distillation import with_labels
 from training.errors import TrainingError
 from training.examples import Batch
+from training.instruction import Reading
 
 PENALTY = 10.0
 
@@ -29,6 +32,8 @@ class Objective:
     temperature: float = 1.0  # of both; losses are multiplied by its square, so that gradients keep their size
     cross_entropy: float = 0.0  # the share of the right answers' own cross-entropy
     on_policy_mask: float = 0.0  # weight of the format on the student's own samples, see training.on_policy
+    rollouts: Literal["teacher", "student"] | None = None  # whose samples the divergence is taken on besides the data
+    rollout_share: float = 1.0  # of the divergence; what is left of 1 is taken on the right answers
 
     def __post_init__(self) -> None:
         if not 0 <= self.cross_entropy < 1:
@@ -40,6 +45,15 @@ class Objective:
             raise TrainingError(f"the weight of the on-policy mask must be finite and ≥ 0, got {self.on_policy_mask}")
         if self.reverse and self.jensen_shannon is None and self.penalty == math.inf:
             raise TrainingError("the reverse divergence is infinite at an infinite penalty: take a finite one")
+        if self.rollouts not in (None, "teacher", "student"):
+            raise TrainingError(f"rollouts are the teacher's or the student's, got {self.rollouts!r}")
+        if not 0 < self.rollout_share <= 1:
+            raise TrainingError(f"the share of rollouts must be above 0 and at most 1, got {self.rollout_share}")
+        if self.cross_entropy and self.share_of_answers == 0:
+            raise TrainingError(
+                "cross-entropy is learnt on right answers alone, and rollouts have taken their place: give a"
+                " --rollout-share below 1, or no --ce"
+            )
 
     def to_json(self) -> dict:
         return {**vars(self), "penalty": f"{self.penalty:g}"}  # JSON has no infinity
@@ -47,6 +61,21 @@ class Objective:
     @classmethod
     def from_json(cls, kept: dict) -> "Objective":
         return cls(**{**kept, "penalty": float(kept["penalty"])})
+
+    @property
+    def share_of_answers(self) -> float:
+        return 1 - self.rollout_share if self.rollouts else 1.0
+
+    @property
+    def on_samples(self) -> "Objective":
+        """The same where answers are sampled: nothing says that those are right."""
+        return replace(self, cross_entropy=0.0)
+
+    @property
+    def divergence(self) -> dict[str, Any]:
+        """What all forms of the divergence take, by name; but for the temperature, which a cached teacher has set."""
+        names = ("penalty", "reverse", "jensen_shannon", "target_invalid_mass")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def title(self) -> str:
@@ -59,27 +88,34 @@ class Objective:
             f"JS {self.jensen_shannon:g}" if self.jensen_shannon is not None else "",
             f"τ {self.temperature:g}" if self.temperature != 1 else "",
             f"CE {self.cross_entropy:g}" if self.cross_entropy else "",
+            f"{self.rollouts}'s rollouts × {self.rollout_share:g}" if self.rollouts else "",
             f"mask on own samples × {self.on_policy_mask:g}" if self.on_policy_mask else "",
         ]
         return "distilled, " + ", ".join(filter(None, parts))
 
 
-def answer_logits(model, batch: Batch) -> Tensor:
-    """[N,V]: the logits that predict the answers' tokens.
-
-    No attention mask: padding stands on the right and attention is causal, so no answer position can see it.
-    """
-    return model(input_ids=batch.tokens, use_cache=False).logits[batch.predicts]
+def answer_logits(model, reading: Batch | Reading) -> Tensor:
+    """[N,V]: the logits that predict the answers' tokens."""
+    return model(**reading.inputs, use_cache=False).logits[reading.predicts]
 
 
 def cross_entropy(model, batch: Batch) -> Tensor:
-    return F.cross_entropy(answer_logits(model, batch).float(), batch.targets, reduction="none")
+    return label_losses(answer_logits(model, batch), batch)
 
 
-def distillation(student, teacher, batch: Batch, con, objective: Objective) -> Tensor:
-    """The divergence of the objective, mixed with the answers' cross-entropy where it asks for that."""
+def label_losses(logits: Tensor, batch: Batch) -> Tensor:
+    return F.cross_entropy(logits.float(), batch.targets, reduction="none")
+
+
+def distillation(
+    student, teacher, batch: Batch, con, objective: Objective, reading: Batch | Reading | None = None
+) -> Tensor:
+    """The divergence of the objective, mixed with the answers' cross-entropy where it asks for that.
+
+    `reading`: the batch as the teacher reads it, where that is not as the student does.
+    """
     with torch.no_grad():
-        teacher_logits = answer_logits(teacher, batch)
+        teacher_logits = answer_logits(teacher, reading or batch)
     return fmt.distillation_losses(
         answer_logits(student, batch),
         teacher_logits,
@@ -87,12 +123,16 @@ def distillation(student, teacher, batch: Batch, con, objective: Objective) -> T
         con,
         batch.targets,
         objective.cross_entropy,
-        penalty=objective.penalty,
-        temperature=objective.temperature,
-        reverse=objective.reverse,
-        jensen_shannon=objective.jensen_shannon,
-        target_invalid_mass=objective.target_invalid_mass,
+        objective.temperature,
+        **objective.divergence,
     )
+
+
+def sparse_distillation(student, teacher: fmt.SparseTeacher, batch: Batch, con, objective: Objective) -> Tensor:
+    """The same from a few of the teacher's log-probabilities a position, see `training.teacher_cache`."""
+    logits = answer_logits(student, batch)
+    losses = fmt.sparse_constrained_kl(logits, teacher, batch.answer_states, con, **objective.divergence)
+    return with_labels(losses, teacher.temperature, objective.cross_entropy, lambda: label_losses(logits, batch))
 
 
 def format_loss(model, batch: Batch, con) -> Tensor:

@@ -24,6 +24,10 @@ Penalty = Annotated[float, typer.Option(min=0, help="off the teacher's disallowe
 OnPolicyMask = Annotated[
     float, typer.Option(min=0, help="weight of the mass that the student's own samples give to allowed tokens")
 ]
+Prompt = Annotated[
+    str | None, typer.Option(help="what the teacher reads, or a file of it: a text with {input} and {schema}")
+]
+Chat = Annotated[bool, typer.Option("--chat", help="the prompt goes through the tokenizer's chat template")]
 Samples = Annotated[int, typer.Option(min=1, help="sampled answers for each model, free and constrained")]
 Seed = Annotated[int, typer.Option(help="decides split, weights, batches and samples")]
 

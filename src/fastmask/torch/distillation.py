@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
@@ -43,13 +44,21 @@ def distillation_losses(
         InputError: a share out of range; and as ``constrained_kl``.
     """
     require_share(cross_entropy)
-    losses = temperature**2 * constrained_kl(
-        student_logits, teacher_logits, states, con, temperature=temperature, **divergence
+    divergences = constrained_kl(student_logits, teacher_logits, states, con, temperature=temperature, **divergence)
+    return with_labels(
+        divergences,
+        temperature,
+        cross_entropy,
+        lambda: F.cross_entropy(float_scores(student_logits), labels, reduction="none"),
     )
-    if not cross_entropy:
-        return losses
-    label_losses = F.cross_entropy(float_scores(student_logits), labels, reduction="none")
-    return (1 - cross_entropy) * losses + cross_entropy * label_losses
+
+
+def with_labels(
+    divergences: Tensor, temperature: float, cross_entropy: float, label_losses: Callable[[], Tensor]
+) -> Tensor:
+    """(1-c) τ² D + c H of divergences [N], wherever they are from, and H [N], made where it has a share."""
+    losses = temperature**2 * divergences
+    return (1 - cross_entropy) * losses + cross_entropy * label_losses() if cross_entropy else losses
 
 
 def require_share(cross_entropy: float) -> None:

@@ -1,0 +1,36 @@
+"""The teacher's own answers as training data: its constrained samples in the right answers' place.
+
+On right answers a student hears what the teacher would say in places to which the teacher itself might never have come.
+On these it hears it where the teacher goes. The student's own samples are in `training.on_policy`.
+"""
+
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from training.examples import Example
+from training.instruction import Instruction
+from training.label import label, read_answers, teacher_prompts
+from training.model_digest import model_digest
+from training.processes import processes
+from training.run import Run
+from training.streams import fingerprint
+
+
+def teacher_rollouts(run: Run, teacher: PreTrainedModel, instruction: Instruction | None = None) -> list[Example]:
+    """What the teacher answers to the run's sentences, sampled once and kept in the run's folder.
+
+    A sampling that was killed goes on where its file ends.
+    """
+    texts = [sentence.text for sentence in run.sentences]
+    path = rollouts_path(run, teacher, texts, instruction)
+    with processes().main_process_first():  # the others find the file complete
+        label(run, teacher, texts, path, instruction=instruction)
+    return read_answers(run, path)
+
+
+def rollouts_path(run: Run, teacher: PreTrainedModel, texts: list[str], instruction: Instruction | None) -> Path:
+    """Its name tells all that the rows depend on, so that they are found again by these settings and by no others."""
+    prompts = teacher_prompts(run, texts, instruction)
+    settings = model_digest(teacher), run.con.fingerprint, run.settings.seed, run.settings.max_length
+    return run.folder / f"rollouts-{fingerprint(prompts, *settings)}.jsonl"
