@@ -7,17 +7,26 @@ student starts from the same weights and meets the same batches: the objective i
 
 from typing import Annotated
 
-import torch
 import typer
 from transformers import PreTrainedModel
 
+from training.gradients import Term
+from training.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn, weights_digest
 from training.losses import PENALTY, Objective, distillation
 from training.models import check_fits, tiny_gpt2
 from training.on_policy import format_term
-from training.optimise import Term, train
-from training.program import OnPolicyMask, Penalty, RunFolder, Steps, program
+from training.program import (
+    Accumulate,
+    CheckpointEvery,
+    KeepCheckpoint,
+    OnPolicyMask,
+    Penalty,
+    Restart,
+    RunFolder,
+    Steps,
+    program,
+)
 from training.run import TOKENS_PER_BATCH, Run, open_run
-from training.score import score
 from training.streams import EndlessBatches
 
 STUDENT_STEPS = 600
@@ -32,27 +41,28 @@ def new_student(run: Run, name: str | None = None) -> PreTrainedModel:
 
 
 def distil(
-    run: Run, teacher: PreTrainedModel, student: PreTrainedModel, *, name: str, objective: Objective, steps: int
+    run: Run,
+    teacher: PreTrainedModel,
+    student: PreTrainedModel,
+    *,
+    name: str,
+    objective: Objective,
+    steps: int,
+    upkeep: Upkeep = UPKEEP,
 ) -> PreTrainedModel:
     """Trains `student` in place and keeps it under `name`."""
     check_fits("teacher", teacher, run.settings.width, run.settings.max_length).eval()
-    torch.manual_seed(run.settings.seed)
     answers = EndlessBatches(run.train, run.con, TOKENS_PER_BATCH, run.settings.seed, student.device)
     terms = [
         Term("distillation", answers, lambda model, batch: distillation(model, teacher, batch, run.con, objective))
     ]
     if objective.on_policy_mask:
         terms.append(format_term(run, student, objective.on_policy_mask))
-    history = train(
-        student,
-        terms,
-        lambda: score(student, run.some_heldout(), run.con),
-        steps=steps,
-        learning_rate=LEARNING_RATE,
-        title=objective.title,
-    )
-    run.keep(name, student, title=objective.title, history=history, objective=objective.to_json())
-    return student
+    return learn(
+        run, name, student, terms,
+        title=objective.title, steps=steps, learning_rate=LEARNING_RATE, upkeep=upkeep,
+        objective=objective.to_json(), teacher=weights_digest(teacher),
+    )  # fmt: skip
 
 
 def main(
@@ -72,6 +82,10 @@ def main(
     student: Annotated[str | None, typer.Option(help="start from this model in place of a fresh small one")] = None,
     teacher: Annotated[str, typer.Option(help="a model of the run, or any other by name or path")] = "teacher",
     steps: Steps = STUDENT_STEPS,
+    accumulate: Accumulate = 1,
+    checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY,
+    keep_checkpoint: KeepCheckpoint = False,
+    restart: Restart = False,
 ) -> None:
     """Distil a teacher into a student."""
     objective = Objective(
@@ -84,7 +98,10 @@ def main(
         on_policy_mask=on_policy_mask,
     )
     opened = open_run(run)
-    distil(opened, opened.load(teacher), new_student(opened, student), name=name, objective=objective, steps=steps)
+    distil(
+        opened, opened.load(teacher), new_student(opened, student), name=name, objective=objective, steps=steps,
+        upkeep=Upkeep(accumulate, checkpoint_every, keep_checkpoint, restart),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ import torch
 from transformers import PreTrainedModel
 
 from training.examples import NO_WORD, Batch, Example, collate, groups_by_length
+from training.gradients import Term
 from training.losses import format_loss
-from training.optimise import Term
 from training.processes import processes
 from training.run import TOKENS_PER_BATCH, Run
 from training.sampling import PROMPTS_AT_ONCE, continue_prompts
