@@ -34,10 +34,11 @@ from training import distil, evaluate, finetune, generate, label, prepare, sampl
 from training.demo import demo
 from training.errors import DivergenceError, TrainingError
 from training.examples import NO_WORD, Example, collate, encode, groups_by_length
+from training.gradients import Term
 from training.losses import Objective, cross_entropy, distillation, format_loss
 from training.models import check_fits, load_model, tiny_gpt2
 from training.on_policy import format_term, up_to_first_slips
-from training.optimise import Term, train
+from training.optimise import train
 from training.run import open_run
 from training.schema import AnnotatedSentence, AnnotatedToken, answer
 from training.score import score

@@ -5,6 +5,8 @@ again. Here neither is ever held: `fastmask.torch.linear_constrained_kl` has wha
 and the head.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,41 +14,38 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 import fastmask.torch as fmt
-from fastmask.torch.distillation import with_labels
 from training.errors import TrainingError
 from training.examples import Batch
 from training.instruction import Reading
-from training.losses import Objective
 
 CHUNK_BYTES = 40 << 20  # of float32 logits, for the cross-entropy
 
 
-def chunked_distillation(
-    student, teacher, batch: Batch, con, objective: Objective, reading: Batch | Reading | None = None
-) -> Tensor:
-    """`training.losses.distillation`, [N]."""
-    with torch.no_grad():
-        taught = answer_hidden(teacher, reading or batch)
-    hidden, head = answer_hidden(student, batch), head_of(student)
-    losses = fmt.linear_constrained_kl(
-        hidden, head, taught, head_of(teacher), batch.answer_states, con,
-        temperature=objective.temperature, **objective.divergence,
-    )  # fmt: skip
-    return with_labels(
-        losses, objective.temperature, objective.cross_entropy, lambda: _label_losses(hidden, head, batch.targets)
-    )
+@dataclass(frozen=True, eq=False)
+class Hidden:
+    """What a model says at N positions, as `training.losses.Logits` says it."""
 
+    states: Tensor  # [N,H]: what the output head makes the logits of
+    head: fmt.OutputHead
 
-def chunked_format_loss(model, batch: Batch, con) -> Tensor:
-    """`training.losses.format_loss`, [N]."""
-    hidden, head = answer_hidden(model, batch), head_of(model)
-    return fmt.linear_constrained_kl(hidden, head, hidden, head, batch.answer_states, con, penalty=torch.inf)
+    @classmethod
+    def of(cls, model, reading: Batch | Reading) -> "Hidden":
+        """Of the logits, those of one position are made, for a model makes some."""
+        output = model(**reading.inputs, use_cache=False, output_hidden_states=True, logits_to_keep=1)
+        return cls(output.hidden_states[-1][reading.predicts], head_of(model))
 
+    def divergence(self, taught: "Hidden", states: Tensor, con, **options) -> Tensor:
+        return fmt.linear_constrained_kl(self.states, self.head, taught.states, taught.head, states, con, **options)
 
-def answer_hidden(model, reading: Batch | Reading) -> Tensor:
-    """[N,H]: what the output head makes the answers' logits of. Of the logits, those of one position are made."""
-    output = model(**reading.inputs, use_cache=False, output_hidden_states=True, logits_to_keep=1)
-    return output.hidden_states[-1][reading.predicts]
+    def label_losses(self, targets: Tensor) -> Tensor:
+        """Backward makes each chunk's logits again."""
+
+        def of_chunk(some: Tensor, right: Tensor) -> Tensor:
+            return F.cross_entropy(self.head.logits(some).float(), right, reduction="none")
+
+        rows = max(1, CHUNK_BYTES // (4 * len(self.head.weight)))
+        chunks = zip(self.states.split(rows), targets.split(rows), strict=True)
+        return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks])
 
 
 def head_of(model) -> fmt.OutputHead:
@@ -68,7 +67,8 @@ def check_head(role: str, model: PreTrainedModel) -> None:
     training = model.training
     expected = model.eval()(ids, use_cache=False).logits[0].float()
     try:
-        found = head_of(model).logits(answer_hidden(model, both)).float()
+        said = Hidden.of(model, both)
+        found = said.head.logits(said.states).float()
         known = torch.allclose(found, expected, rtol=1e-2, atol=1e-2 * float(expected.abs().max()))
     except (TypeError, AttributeError) as error:
         raise TrainingError(f"--chunked: the {role} does not show its hidden states: {error}") from error
@@ -79,14 +79,3 @@ def check_head(role: str, model: PreTrainedModel) -> None:
             f"--chunked: the {role}'s logits are not its output layer's product with its last hidden states, scaled"
             " and soft-capped as its configuration says; leave the option out"
         )
-
-
-def _label_losses(hidden: Tensor, head: fmt.OutputHead, targets: Tensor) -> Tensor:
-    """Cross-entropy [N]; backward makes each chunk's logits again."""
-
-    def of_chunk(some: Tensor, right: Tensor) -> Tensor:
-        return F.cross_entropy(head.logits(some).float(), right, reduction="none")
-
-    rows = max(1, CHUNK_BYTES // (4 * len(head.weight)))
-    chunks = zip(hidden.split(rows), targets.split(rows), strict=True)
-    return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks])

@@ -16,12 +16,15 @@ from rich import print
 from training.distil import STUDENT_STEPS, distil, new_student
 from training.evaluate import SAMPLES, evaluate
 from training.finetune import FINETUNE_STEPS, finetune
+from training.learn import Upkeep
 from training.losses import PENALTY, Objective
 from training.models import load_model
 from training.prepare import MAX_LENGTH, prepare
 from training.program import Heldout, MaxLength, Penalty, Samples, Seed, Steps, Tokenizer, Treebank, program
 from training.report import report
 from training.teacher import TEACHER_STEPS, train_teacher
+
+ANEW = Upkeep(checkpoint_every=0, restart=True)
 
 
 def demo(
@@ -54,16 +57,16 @@ def demo(
         teaching = load_model(teacher)
         run.record("teacher", title=f"teacher ({Path(teacher).name})", history=[], source=teacher)
     else:
-        teaching = train_teacher(run, steps=teacher_steps)
+        teaching = train_teacher(run, steps=teacher_steps, upkeep=ANEW)
     evaluate(run, "teacher", teaching, samples=samples)
 
     # Equal starts, equal batches, equal steps: the penalty is the only difference.
-    distil(run, teaching, plain, name="student-plain", objective=Objective(penalty=0), steps=student_steps)
+    distil(run, teaching, plain, name="student-plain", objective=Objective(penalty=0), steps=student_steps, upkeep=ANEW)
     evaluate(run, "student-plain", plain, samples=samples)
-    distil(run, teaching, better, name="student", objective=Objective(penalty), steps=student_steps)
+    distil(run, teaching, better, name="student", objective=Objective(penalty), steps=student_steps, upkeep=ANEW)
     evaluate(run, "student", better, samples=samples)
 
-    tuned = finetune(run, start="student", name="finetuned", steps=finetune_steps)
+    tuned = finetune(run, start="student", name="finetuned", steps=finetune_steps, upkeep=ANEW)
     evaluate(run, "finetuned", tuned, samples=samples)
 
     report(out)

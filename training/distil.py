@@ -8,19 +8,31 @@ student starts from the same weights and meets the same batches: the objective i
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 import typer
 from transformers import PreTrainedModel
 
-from training.asking import PLAIN, Asking, distillation_terms
+from training.asking import PLAIN, Asking
 from training.instruction import instruction_of
+from training.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
 from training.losses import PENALTY, Objective
+from training.model_digest import model_digest
 from training.models import check_fits, tiny_gpt2
-from training.optimise import train
-from training.program import Chat, OnPolicyMask, Penalty, Prompt, RunFolder, Steps, program
+from training.program import (
+    Accumulate,
+    Chat,
+    CheckpointEvery,
+    KeepCheckpoint,
+    OnPolicyMask,
+    Penalty,
+    Prompt,
+    Restart,
+    RunFolder,
+    Steps,
+    program,
+)
 from training.run import Run, open_run
-from training.score import score
 from training.teacher_cache import TOP_K
+from training.terms import distillation_terms
 
 STUDENT_STEPS = 600
 LEARNING_RATE = 3e-3
@@ -42,22 +54,15 @@ def distil(
     objective: Objective,
     steps: int,
     asking: Asking = PLAIN,
+    upkeep: Upkeep = UPKEEP,
 ) -> PreTrainedModel:
     """Trains `student` in place and keeps it under `name`."""
     check_fits("teacher", teacher, run.settings.width, run.settings.max_length).eval()
-    title = objective.title + asking.title
-    terms = distillation_terms(run, teacher, student, objective, asking)
-    torch.manual_seed(run.settings.seed)
-    history = train(
-        student,
-        terms,
-        lambda: score(student, run.some_heldout(), run.con),
-        steps=steps,
-        learning_rate=LEARNING_RATE,
-        title=title,
-    )
-    run.keep(name, student, title=title, history=history, objective=objective.to_json(), asking=asking.to_json())
-    return student
+    return learn(
+        run, name, student, distillation_terms(run, teacher, student, objective, asking),
+        title=objective.title + asking.title, steps=steps, learning_rate=LEARNING_RATE, upkeep=upkeep,
+        objective=objective.to_json(), asking=asking.to_json(), teacher=model_digest(teacher),
+    )  # fmt: skip
 
 
 def main(
@@ -92,6 +97,10 @@ def main(
     student: Annotated[str | None, typer.Option(help="start from this model in place of a fresh small one")] = None,
     teacher: Annotated[str, typer.Option(help="a model of the run, or any other by name or path")] = "teacher",
     steps: Steps = STUDENT_STEPS,
+    accumulate: Accumulate = 1,
+    checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY,
+    keep_checkpoint: KeepCheckpoint = False,
+    restart: Restart = False,
 ) -> None:
     """Distil a teacher into a student."""
     objective = Objective(
@@ -106,10 +115,10 @@ def main(
         rollout_share=rollout_share,
     )
     opened = open_run(run)
-    asking = Asking(instruction_of(opened, prompt, chat=chat), teacher_cache, top_k, chunked)
     distil(
-        opened, opened.load(teacher), new_student(opened, student),
-        name=name, objective=objective, steps=steps, asking=asking,
+        opened, opened.load(teacher), new_student(opened, student), name=name, objective=objective, steps=steps,
+        asking=Asking(instruction_of(opened, prompt, chat=chat), teacher_cache, top_k, chunked),
+        upkeep=Upkeep(accumulate, checkpoint_every, keep_checkpoint, restart),
     )  # fmt: skip
 
 

@@ -15,7 +15,15 @@ class TrainingError(FastmaskError, ValueError):
 
 
 class DivergenceError(FastmaskError, ArithmeticError):
-    """The loss became NaN or infinite."""
+    """A loss or its gradient became NaN or infinite."""
+
+
+class StoppedError(FastmaskError, RuntimeError):
+    """A training was asked to stop by a signal, and has written a checkpoint."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
 
 
 @contextmanager

@@ -48,6 +48,20 @@ def prompt_of(name: str, text: str, tokenizer) -> Example:
     return Example(name, tokens, len(tokens), [NO_WORD] * len(tokens))
 
 
+def require_room(prompts: list[Example], max_length: int) -> None:
+    """Behind every prompt an answer must fit, if only its first token.
+
+    Raises:
+        TrainingError: a prompt that leaves no room; the longest is named.
+    """
+    longest = max(prompts, key=lambda prompt: prompt.start)
+    if longest.start >= max_length:
+        raise TrainingError(
+            f"a prompt of {longest.start:,} tokens leaves no room for an answer, the run's models read {max_length:,}:"
+            f" {longest.name[:60]!r}…; shorten it, or begin a run with a greater --max-length"
+        )
+
+
 def words_of_tags(answer: str, ids: list[int], vocab) -> list[int]:
     """For each token of the answer: the number of the word whose tag it spells, wholly or in part, or NO_WORD."""
     word_at = [NO_WORD] * len(answer.encode())

@@ -6,19 +6,27 @@ With the on-policy mask it learns the format on its own samples besides, see `tr
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from transformers import PreTrainedModel
 
 from training.distil import new_student
 from training.examples import Example
+from training.gradients import Term
 from training.label import read_answers
+from training.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
 from training.losses import cross_entropy
 from training.on_policy import format_term
-from training.optimise import Term, train
-from training.program import OnPolicyMask, RunFolder, Steps, program
+from training.program import (
+    Accumulate,
+    CheckpointEvery,
+    KeepCheckpoint,
+    OnPolicyMask,
+    Restart,
+    RunFolder,
+    Steps,
+    program,
+)
 from training.run import TOKENS_PER_BATCH, Run, open_run
-from training.score import score
 from training.streams import EndlessBatches
 
 FINETUNE_STEPS = 300
@@ -34,6 +42,7 @@ def finetune(
     answers: list[Example] | None = None,
     on_policy_mask: float = 0.0,
     steps: int = FINETUNE_STEPS,
+    upkeep: Upkeep = UPKEEP,
 ) -> PreTrainedModel:
     """Goes on from the run's model `start`, or from a fresh student, and keeps the result under `name`.
 
@@ -42,21 +51,12 @@ def finetune(
     student = new_student(run, start)
     title = f"{run.numbers()['models'][start]['title']}, fine-tuned" if start else "fine-tuned only"
     title += f", mask on own samples × {on_policy_mask:g}" if on_policy_mask else ""
-    torch.manual_seed(run.settings.seed)
     batches = EndlessBatches(answers or run.train, run.con, TOKENS_PER_BATCH, run.settings.seed + 2, student.device)
     terms = [Term("cross-entropy", batches, cross_entropy)]
     if on_policy_mask:
         terms.append(format_term(run, student, on_policy_mask))
-    history = train(
-        student,
-        terms,
-        lambda: score(student, run.some_heldout(), run.con),
-        steps=steps,
-        learning_rate=LEARNING_RATE if start else FRESH_LEARNING_RATE,
-        title=title,
-    )
-    run.keep(name, student, title=title, history=history, start=start)
-    return student
+    rate = LEARNING_RATE if start else FRESH_LEARNING_RATE
+    return learn(run, name, student, terms, title=title, steps=steps, learning_rate=rate, upkeep=upkeep, start=start)
 
 
 def main(
@@ -67,6 +67,10 @@ def main(
     on_policy_mask: OnPolicyMask = 0.0,
     name: Annotated[str, typer.Option(help="the result is kept as RUN/NAME")] = "finetuned",
     steps: Steps = FINETUNE_STEPS,
+    accumulate: Accumulate = 1,
+    checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY,
+    keep_checkpoint: KeepCheckpoint = False,
+    restart: Restart = False,
 ) -> None:
     """Fine-tune a student of RUN on the treebank's answers."""
     opened = open_run(run)
@@ -77,6 +81,7 @@ def main(
         answers=read_answers(opened, answers) if answers else None,
         on_policy_mask=on_policy_mask,
         steps=steps,
+        upkeep=Upkeep(accumulate, checkpoint_every, keep_checkpoint, restart),
     )
 
 

@@ -20,7 +20,7 @@ from fastmask.canonical import spelling
 from fastmask.errors import InputError
 from fastmask.hf import ConstraintLogitsProcessor
 from training.errors import TrainingError
-from training.examples import NO_WORD, Example, encode, prompt_of
+from training.examples import NO_WORD, Example, encode, prompt_of, require_room
 from training.instruction import Instruction, instruction_of
 from training.models import context_length
 from training.program import Chat, Prompt, RunFolder, program
@@ -41,19 +41,23 @@ def label(
 
     A run that was killed goes on where its file ends, and gives the same rows: each batch has a seed of its own.
     """
+    prompts = teacher_prompts(run, texts, instruction)
+    max_length = run.settings.max_length
+    if instruction:  # which takes nothing from the answer's share
+        max_length += max(prompt.start for prompt in prompts)
+        max_length = min(max_length, context_length(teacher.config) or max_length)
+    require_room(prompts, max_length)
     done = _whole_batches(out, texts)
-    asked = teacher_prompts(run, texts, instruction)
-    room = _room(run, teacher, asked, instruction)
     teacher.eval()
     processors = [ConstraintLogitsProcessor(run.con)]
     with out.open("a", encoding="utf-8") as file:
         for begin in tqdm(range(done, len(texts), PROMPTS_AT_ONCE), desc="labelling", unit="batch", dynamic_ncols=True):
             torch.manual_seed(run.settings.seed + begin)
-            prompts = asked[begin : begin + PROMPTS_AT_ONCE]
+            batch = prompts[begin : begin + PROMPTS_AT_ONCE]
             answers = continue_prompts(
-                teacher, prompts, run.tokenizer.eos_token_id, room, processors, greedy=greedy
+                teacher, batch, run.tokenizer.eos_token_id, max_length, processors, greedy=greedy
             )
-            for prompt, answer, verdict in zip(prompts, answers, judge(answers, run.con), strict=True):
+            for prompt, answer, verdict in zip(batch, answers, judge(answers, run.con), strict=True):
                 text = spelling(answer, run.vocab).decode(errors="replace")
                 row = {"input": prompt.name, "answer": text, "verdict": verdict}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -99,23 +103,6 @@ def read_answers(run: Run, path: Path) -> list[Example]:
     if not good:
         raise TrainingError(f"{path} holds no answer to learn from: {said or 'it is empty'}")
     return good
-
-
-def _room(run: Run, teacher: PreTrainedModel, prompts: list[Example], instruction: Instruction | None) -> int:
-    """Tokens that a prompt and its answer may have. An instruction takes nothing from the answer's share.
-
-    Raises:
-        TrainingError: a prompt that leaves none for an answer.
-    """
-    longest = max(prompts, key=lambda prompt: prompt.start)
-    room = run.settings.max_length + (longest.start if instruction else 0)
-    room = min(room, context_length(teacher.config) or room)
-    if longest.start >= room:
-        raise TrainingError(
-            f"{longest.name!r:.60}: a prompt of {longest.start:,} tokens leaves no room for an answer in {room:,}:"
-            " leave such sentences out, or give a shorter prompt"
-        )
-    return room
 
 
 def _rows(path: Path) -> list[dict]:

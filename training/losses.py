@@ -73,8 +73,8 @@ class Objective:
 
     @property
     def divergence(self) -> dict[str, Any]:
-        """What all forms of the divergence take, by name; but for the temperature, which a cached teacher has set."""
-        names = ("penalty", "reverse", "jensen_shannon", "target_invalid_mass")
+        """The divergence's own options, by name."""
+        names = ("penalty", "temperature", "reverse", "jensen_shannon", "target_invalid_mass")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -94,52 +94,65 @@ class Objective:
         return "distilled, " + ", ".join(filter(None, parts))
 
 
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """What a model says at N positions. `training.chunked.Hidden` is the same without ever holding all logits."""
+
+    values: Tensor  # [N,V]
+
+    @classmethod
+    def of(cls, model, reading: Batch | Reading) -> "Logits":
+        return cls(answer_logits(model, reading))
+
+    def divergence(
+        self, taught: "Logits | fmt.SparseTeacher", states: Tensor, con, *, temperature: float = 1.0, **options
+    ) -> Tensor:
+        """From what the teacher says, [N]; options as for `fastmask.torch.constrained_kl`."""
+        if isinstance(taught, fmt.SparseTeacher):  # which has its temperature
+            return fmt.sparse_constrained_kl(self.values, taught, states, con, **options)
+        return fmt.constrained_kl(self.values, taught.values, states, con, temperature=temperature, **options)
+
+    def label_losses(self, targets: Tensor) -> Tensor:
+        return F.cross_entropy(self.values.float(), targets, reduction="none")
+
+
 def answer_logits(model, reading: Batch | Reading) -> Tensor:
     """[N,V]: the logits that predict the answers' tokens."""
     return model(**reading.inputs, use_cache=False).logits[reading.predicts]
 
 
 def cross_entropy(model, batch: Batch) -> Tensor:
-    return label_losses(answer_logits(model, batch), batch)
+    return Logits.of(model, batch).label_losses(batch.targets)
 
 
-def label_losses(logits: Tensor, batch: Batch) -> Tensor:
-    return F.cross_entropy(logits.float(), batch.targets, reduction="none")
+def distillation(student, teacher, batch: Batch, con, objective: Objective) -> Tensor:
+    """From a teacher that is run on the very batch; `training.asking` knows other ways."""
+    with torch.no_grad():
+        taught = Logits.of(teacher, batch)
+    return losses_from(taught, Logits.of(student, batch), batch, con, objective)
 
 
-def distillation(
-    student, teacher, batch: Batch, con, objective: Objective, reading: Batch | Reading | None = None
-) -> Tensor:
+def losses_from(taught, said, batch: Batch, con, objective: Objective) -> Tensor:
     """The divergence of the objective, mixed with the answers' cross-entropy where it asks for that.
 
-    `reading`: the batch as the teacher reads it, where that is not as the student does.
+    Args:
+        taught, said: what teacher and student say there, both `Logits` or both `Hidden`; or `Logits` of the student and
+            a `fastmask.torch.SparseTeacher`.
     """
-    with torch.no_grad():
-        teacher_logits = answer_logits(teacher, reading or batch)
-    return fmt.distillation_losses(
-        answer_logits(student, batch),
-        teacher_logits,
-        batch.answer_states,
-        con,
-        batch.targets,
-        objective.cross_entropy,
-        objective.temperature,
-        **objective.divergence,
+    divergences = said.divergence(taught, batch.answer_states, con, **objective.divergence)
+    return with_labels(
+        divergences, objective.temperature, objective.cross_entropy, lambda: said.label_losses(batch.targets)
     )
 
 
-def sparse_distillation(student, teacher: fmt.SparseTeacher, batch: Batch, con, objective: Objective) -> Tensor:
-    """The same from a few of the teacher's log-probabilities a position, see `training.teacher_cache`."""
-    logits = answer_logits(student, batch)
-    losses = fmt.sparse_constrained_kl(logits, teacher, batch.answer_states, con, **objective.divergence)
-    return with_labels(losses, teacher.temperature, objective.cross_entropy, lambda: label_losses(logits, batch))
-
-
 def format_loss(model, batch: Batch, con) -> Tensor:
+    return format_of(Logits.of(model, batch), batch, con)
+
+
+def format_of(said, batch: Batch, con) -> Tensor:
     """-log of the mass on allowed tokens: what the schema alone has to say, without a teacher and without a label.
 
     As a divergence it is that from the model to itself under the constraint, KL(q_A ‖ q), of which only the right side
     learns; the gradient is that of -log q(A), too.
     """
-    logits = answer_logits(model, batch)
-    return fmt.constrained_kl(logits, logits, batch.answer_states, con, penalty=math.inf)
+    return said.divergence(said, batch.answer_states, con, penalty=math.inf)

@@ -3,7 +3,8 @@
 On the data's prefixes a student soon hardly strays; its samples fail on prefixes that only it writes, of which no data
 tells. But the automaton knows what is allowed there, too, with no teacher and no label. So the student samples freely,
 and `training.losses.format_loss` is taken at every position up to the first token that breaks the schema, that one
-included. Behind it nothing is allowed any more, and nothing can be learnt.
+included; or the divergence from the constrained teacher, on-policy distillation (GKD, Agarwal et al. 2024,
+arXiv:2306.13649). Behind it nothing is allowed any more, and nothing can be learnt.
 """
 
 from dataclasses import asdict
@@ -14,8 +15,8 @@ import torch
 from transformers import PreTrainedModel
 
 from training.examples import NO_WORD, Batch, Example, collate, groups_by_length
+from training.gradients import Term
 from training.losses import format_loss
-from training.optimise import Term
 from training.processes import processes
 from training.run import TOKENS_PER_BATCH, Run
 from training.sampling import PROMPTS_AT_ONCE, continue_prompts

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fastmask.errors import FastmaskError
+from training.errors import StoppedError
 
 # The options that several stages share.
 RunFolder = Annotated[Path, typer.Argument(help="a folder begun by training.prepare", metavar="RUN")]
@@ -30,6 +31,10 @@ Prompt = Annotated[
 Chat = Annotated[bool, typer.Option("--chat", help="the prompt goes through the tokenizer's chat template")]
 Samples = Annotated[int, typer.Option(min=1, help="sampled answers for each model, free and constrained")]
 Seed = Annotated[int, typer.Option(help="decides split, weights, batches and samples")]
+Accumulate = Annotated[int, typer.Option(min=1, help="batches a step, in each process")]
+CheckpointEvery = Annotated[int, typer.Option(min=0, help="steps; 0: never, and what is killed is lost")]
+KeepCheckpoint = Annotated[bool, typer.Option("--keep-checkpoint", help="the newest, when the model is finished")]
+Restart = Annotated[bool, typer.Option("--restart", help="anew, whatever was begun or finished under this name")]
 
 
 def program(stage: Callable) -> None:
@@ -37,5 +42,8 @@ def program(stage: Callable) -> None:
     app.command()(stage)
     try:
         app()
+    except StoppedError as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(128 + stopped.signal)  # as the shell counts
     except FastmaskError as error:  # its message says what to do; a traceback would only hide it
         sys.exit(f"error: {error}")

@@ -13,13 +13,13 @@ from rich import print
 from transformers import PreTrainedModel
 
 from training.examples import Example, encode
+from training.gradients import Term
+from training.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
 from training.losses import cross_entropy
 from training.models import tiny_gpt2
-from training.optimise import Term, train
-from training.program import RunFolder, Steps, program
+from training.program import Accumulate, CheckpointEvery, KeepCheckpoint, Restart, RunFolder, Steps, program
 from training.run import TOKENS_PER_BATCH, Run, open_run
 from training.schema import to_json
-from training.score import score
 from training.streams import EndlessBatches
 
 TEACHER_STEPS = 900
@@ -62,25 +62,28 @@ def sloppy_examples(run: Run) -> list[Example]:
     return fitting
 
 
-def train_teacher(run: Run, *, steps: int = TEACHER_STEPS) -> PreTrainedModel:
+def train_teacher(run: Run, *, steps: int = TEACHER_STEPS, upkeep: Upkeep = UPKEEP) -> PreTrainedModel:
     """A small GPT-2 from scratch, on sloppy answers."""
     model = tiny_gpt2(layers=2, width=128, seed=run.settings.seed, **run.tiny_model_settings)
     batches = EndlessBatches(sloppy_examples(run), run.con, TOKENS_PER_BATCH, run.settings.seed, model.device)
-    history = train(
-        model,
-        [Term("cross-entropy", batches, cross_entropy)],
-        lambda: score(model, run.some_heldout(), run.con),
-        steps=steps,
-        learning_rate=LEARNING_RATE,
-        title="teacher",
-    )
-    run.keep("teacher", model, title="teacher (sloppy)", history=history)
-    return model
+    terms = [Term("cross-entropy", batches, cross_entropy)]
+    return learn(
+        run, "teacher", model, terms,
+        title="teacher (sloppy)", steps=steps, learning_rate=LEARNING_RATE, upkeep=upkeep,
+    )  # fmt: skip
 
 
-def main(run: RunFolder, steps: Steps = TEACHER_STEPS) -> None:
+def main(
+    run: RunFolder,
+    steps: Steps = TEACHER_STEPS,
+    accumulate: Accumulate = 1,
+    checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY,
+    keep_checkpoint: KeepCheckpoint = False,
+    restart: Restart = False,
+) -> None:
     """Train a small, deliberately sloppy teacher and keep it as RUN/teacher."""
-    train_teacher(open_run(run), steps=steps)
+    upkeep = Upkeep(accumulate, checkpoint_every, keep_checkpoint, restart)
+    train_teacher(open_run(run), steps=steps, upkeep=upkeep)
 
 
 if __name__ == "__main__":

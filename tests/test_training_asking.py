@@ -14,11 +14,11 @@ import fastmask.torch as fmt
 from tests.training_kit import BYTES, EOS, ByteTokenizer, con, examples, losses_and_gradient, one_thread, tiny, treebank
 from training import distil, prepare, teacher_cache
 from training.asking import Asking
-from training.chunked import check_head, chunked_distillation, chunked_format_loss
+from training.chunked import Hidden, check_head
 from training.errors import TrainingError
 from training.examples import collate
 from training.instruction import Instruction, instruction_of
-from training.losses import Objective, answer_logits, cross_entropy, distillation, format_loss, sparse_distillation
+from training.losses import Logits, Objective, answer_logits, distillation, format_loss, format_of, losses_from
 from training.model_digest import model_digest
 from training.tokenizer import END
 
@@ -57,6 +57,19 @@ def gemma(seed=0, **changes):
 
 def instruction(template="{schema}|{input}=", **changes):
     return Instruction(template, '{"a": 1}', Tokenizer(), BYTES, **changes)
+
+
+def learnt(student, ask, con, objective, form=Logits):
+    """A batch's losses, of a teacher that is asked so."""
+    return lambda batch: losses_from(ask(batch), form.of(student, batch), batch, con, objective)
+
+
+def running(master, asked=None, form=Logits):
+    def ask(batch):
+        with torch.no_grad():
+            return form.of(master, asked.read(batch) if asked else batch)
+
+    return ask
 
 
 # --- an instruction that only the teacher reads --------------------------------------------------------------------
@@ -160,14 +173,8 @@ def test_a_cache_of_all_tokens_is_the_teacher(objective, instructed, con, exampl
     teacher_cache.teacher_cache(tmp_path, master, examples, con, **options)
     cache = teacher_cache.teacher_cache(tmp_path, no_teacher(master), examples, con, **options)
     batches = [collate([examples[3], examples[0]], con), collate([examples[1], examples[2]], con)]
-    found = losses_and_gradient(
-        student, lambda batch: sparse_distillation(student, cache[batch], batch, con, objective), batches
-    )
-    expected = losses_and_gradient(
-        student,
-        lambda batch: distillation(student, master, batch, con, objective, asked.read(batch) if asked else None),
-        batches,
-    )
+    found = losses_and_gradient(student, learnt(student, cache.__getitem__, con, objective), batches)
+    expected = losses_and_gradient(student, learnt(student, running(master, asked), con, objective), batches)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
@@ -184,7 +191,7 @@ def test_a_cache_of_some_tokens_is_a_sparse_teacher(con, examples, tmp_path):
         sparse = fmt.sparse_teacher(p, states[rows], con, 2)
         expected.append(fmt.sparse_constrained_kl(q, sparse, states[rows], con, penalty=3.0))
     batch = collate(examples, con)
-    found = sparse_distillation(student, cache[batch], batch, con, objective)
+    found = learnt(student, cache.__getitem__, con, objective)(batch)
     torch.testing.assert_close(found, torch.cat(expected), rtol=1e-5, atol=1e-5)
     assert (found < distillation(student, master, batch, con, objective) - 1e-3).any()  # some of the teacher is lost
 
@@ -244,21 +251,20 @@ def test_a_model_s_digest_is_that_of_what_it_computes(tmp_path):
 def test_chunks_change_nothing(objective, instructed, con, examples):
     student, master = tiny(seed=1).eval(), gemma(seed=2)
     asked = instruction(padding_side="left") if instructed else None
-    batch = collate(examples, con)
-
-    def of(form):
-        return losses_and_gradient(
-            student, lambda b: form(student, master, b, con, objective, asked.read(b) if asked else None), [batch]
+    found, expected = (
+        losses_and_gradient(
+            student, learnt(student, running(master, asked, form), con, objective, form), [collate(examples, con)]
         )
-
-    for one, other in zip(of(chunked_distillation), of(distillation), strict=True):
+        for form in (Hidden, Logits)
+    )
+    for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_the_format_in_chunks(con, examples):
     student, batch = gemma(seed=1), collate(examples, con)
     for one, other in zip(
-        losses_and_gradient(student, lambda b: chunked_format_loss(student, b, con), [batch]),
+        losses_and_gradient(student, lambda b: format_of(Hidden.of(student, b), b, con), [batch]),
         losses_and_gradient(student, lambda b: format_loss(student, b, con), [batch]),
         strict=True,
     ):
@@ -279,10 +285,10 @@ def test_chunks_hold_no_logits(con, examples, monkeypatch):
             return x
 
         with torch.autograd.graph.saved_tensors_hooks(look, lambda x: x):
-            form(student, master, batch, con, Objective(cross_entropy=0.5)).mean()
+            learnt(student, running(master, None, form), con, Objective(cross_entropy=0.5), form)(batch).mean()
         return max(rows)
 
-    assert tallest(chunked_distillation) < len(batch.targets) <= tallest(distillation)
+    assert tallest(Hidden) < len(batch.targets) <= tallest(Logits)
 
 
 def test_a_head_of_its_own_kind_is_refused():

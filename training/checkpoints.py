@@ -1,0 +1,94 @@
+"""Checkpoints of a training in progress: whole or not there, and of this configuration or refused.
+
+A checkpoint is a folder `RUN/NAME.checkpoint/STEP`: accelerate's state of weights (safetensors), optimiser, schedule,
+progress and random generators, where the streams of each process stand, and the configuration. It is written under
+another name and renamed when all of it is there, so a training may be killed at any moment.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from training.errors import TrainingError
+from training.processes import processes
+from training.run import read_json, write_json
+from training.streams import Stream
+
+CONFIGURATION = "configuration.json"
+
+
+class Checkpoints:
+    """Those of one training, of which only the newest is kept."""
+
+    def __init__(self, folder: Path, configuration: dict, *, every: int) -> None:
+        self.folder, self.configuration, self.every = folder, configuration, every
+
+    def due(self, step: int) -> bool:
+        return step % self.every == 0
+
+    def newest(self) -> Path | None:
+        whole = [path for path in self.folder.glob("*") if path.name.isdigit()]
+        return max(whole, key=lambda path: int(path.name), default=None)
+
+    def save(self, step: int, accelerator: Accelerator, streams: list[Stream]) -> None:
+        whole, part = self.folder / str(step), self.folder / f"{step}.part"
+        accelerator.save_state(str(part))
+        torch.save([stream.state_dict() for stream in streams], part / _streams_of_this_process())
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            write_json(part / CONFIGURATION, self.configuration)
+            part.replace(whole)
+            for other in self.folder.iterdir():
+                if other != whole:
+                    shutil.rmtree(other)
+        accelerator.wait_for_everyone()
+
+    def restore(self, accelerator: Accelerator, streams: list[Stream]) -> None:
+        """Puts everything back to where the newest checkpoint was written, if there is one.
+
+        Raises:
+            TrainingError: it is of another configuration.
+        """
+        newest = self.newest()
+        if newest is None:
+            return
+        if changes := differences(read_json(newest / CONFIGURATION), self.configuration):
+            raise TrainingError(
+                f"{self.folder} holds step {newest.name} of another training: {'; '.join(changes)}. Give the options of"
+                " then to go on with it, another --name to keep both, or --restart to throw it away and begin anew"
+            )
+        accelerator.load_state(str(newest))
+        states = torch.load(newest / _streams_of_this_process(), weights_only=True)
+        for stream, state in zip(streams, states, strict=True):
+            stream.load_state_dict(state)
+
+    def remove(self) -> None:
+        """A kill in the middle leaves no checkpoint that looks whole."""
+        while newest := self.newest():
+            shutil.rmtree(newest.replace(newest.with_suffix(".part")))
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def differences(then: dict, now: dict) -> list[str]:
+    """In words, each by its path: `objective.penalty was "10", is now "0"`."""
+    before, after = flat(then), flat(now)
+    return [
+        f"{key} was {before.get(key, 'not there')}, is now {after.get(key, 'not there')}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
+    ]
+
+
+def flat(nested: dict, path: str = "") -> dict[str, str]:
+    """The leaves by their paths, as JSON: 1 and 1.0 differ, and a tuple is a list."""
+    leaves = {}
+    for key, value in nested.items():
+        leaves |= flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": json.dumps(value)}
+    return leaves
+
+
+def _streams_of_this_process() -> str:
+    return f"streams_{processes().process_index}.pt"
