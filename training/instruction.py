@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import fastmask as fm
 from fastmask.canonical import spelling
 from training.errors import TrainingError
-from training.examples import Batch, Example
+from training.examples import NO_WORD, Batch, Example
 from training.models import context_length
 from training.run import Run
 from training.schema import AnnotatedSentence, to_json
@@ -61,18 +61,19 @@ class Instruction:
         if self.chat and not self.tokenizer.chat_template:
             raise TrainingError("--chat: the run's tokenizer has no chat template; leave the option out")
 
-    def prompt_of(self, example: Example) -> list[int]:
-        """The ids that stand before the answer in the place of the example's own prompt.
+    def as_read(self, example: Example) -> Example:
+        """The same answer behind the teacher's prompt.
 
         The sentence is what the example's prompt spells, without the space that SentencePiece puts first.
         """
         sentence = spelling(example.prompt, self.vocab).decode(errors="replace").removeprefix(" ")
         if sentence not in self._known:
-            ids = self._encode(self.fill(sentence))
-            if not ids:
-                raise TrainingError(f"example {example.name}: the prompt has no token: say something before {{input}}")
-            self._known[sentence] = ids
-        return self._known[sentence]
+            self._known[sentence] = self._encode(self.fill(sentence))
+        prompt = self._known[sentence]
+        if not prompt:
+            raise TrainingError(f"example {example.name}: the prompt has no token: say something before {{input}}")
+        words = [NO_WORD] * len(prompt) + example.word[example.start :]
+        return Example(example.name, [*prompt, *example.answer], len(prompt), words)
 
     def fill(self, sentence: str) -> str:
         values = {"schema": self.schema, "input": sentence}
@@ -80,18 +81,17 @@ class Instruction:
 
     def read(self, batch: Batch) -> Reading:
         """The batch's answers behind the teacher's prompts."""
-        prompts = [self.prompt_of(example) for example in batch.examples]
-        rows = [[*prompt, *example.answer] for prompt, example in zip(prompts, batch.examples, strict=True)]
-        width = max(map(len, rows))
+        rows = [self.as_read(example) for example in batch.examples]
+        width = max(len(row.tokens) for row in rows)
         left = self.padding_side == "left"
         tokens = torch.zeros(len(rows), width, dtype=torch.long)  # any id will do: padding is never read
-        mask = torch.zeros(len(rows), width, dtype=torch.long)
-        predicts = torch.zeros(len(rows), width, dtype=torch.bool)
-        for b, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
-            begin = width - len(row) if left else 0
-            tokens[b, begin : begin + len(row)] = torch.tensor(row)
-            mask[b, begin : begin + len(row)] = 1
-            predicts[b, begin + len(prompt) - 1 : begin + len(row) - 1] = True
+        mask, predicts = torch.zeros_like(tokens), torch.zeros_like(tokens, dtype=torch.bool)
+        for b, row in enumerate(rows):
+            end = width if left else len(row.tokens)
+            begin = end - len(row.tokens)
+            tokens[b, begin:end] = torch.tensor(row.tokens)
+            mask[b, begin:end] = 1
+            predicts[b, begin + row.start - 1 : end - 1] = True
         inputs = {"input_ids": tokens}
         if left:  # on the right, attention is causal and sees no padding
             inputs |= {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
@@ -106,7 +106,7 @@ class Instruction:
         """
         context = context_length(teacher.config)
         for example, answer in answers if context else ():
-            if (prompt := len(self.prompt_of(example))) + answer > context:
+            if (prompt := self.as_read(example).start) + answer > context:
                 raise TrainingError(
                     f"example {example.name}: a prompt of {prompt:,} tokens and an answer of {answer:,} do not fit into"
                     f" the {context:,} that the teacher reads; give a shorter --prompt, or prepare the run with a"

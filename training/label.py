@@ -20,7 +20,7 @@ from fastmask.canonical import spelling
 from fastmask.errors import InputError
 from fastmask.hf import ConstraintLogitsProcessor
 from training.errors import TrainingError
-from training.examples import NO_WORD, Example, encode, prompt_of, require_room
+from training.examples import Example, encode, prompt_of, require_room
 from training.instruction import Instruction, instruction_of
 from training.models import context_length
 from training.program import Chat, Prompt, RunFolder, program
@@ -42,6 +42,8 @@ def label(
     A run that was killed goes on where its file ends, and gives the same rows: each batch has a seed of its own.
     """
     prompts = teacher_prompts(run, texts, instruction)
+    if not prompts:
+        raise TrainingError("there is no text to answer")
     max_length = run.settings.max_length
     if instruction:  # which takes nothing from the answer's share
         max_length += max(prompt.start for prompt in prompts)
@@ -67,13 +69,8 @@ def label(
 
 def teacher_prompts(run: Run, texts: list[str], instruction: Instruction | None) -> list[Example]:
     """What the teacher reads of each text: the text as the student does, or the instruction filled with it."""
-    plain = [prompt_of(text, text, run.tokenizer) for text in texts]
-    if instruction is None:
-        return plain
-    asked = [instruction.prompt_of(example) for example in plain]
-    return [
-        Example(example.name, ids, len(ids), [NO_WORD] * len(ids)) for example, ids in zip(plain, asked, strict=True)
-    ]
+    prompts = [prompt_of(text, text, run.tokenizer) for text in texts]
+    return [instruction.as_read(prompt) for prompt in prompts] if instruction else prompts
 
 
 def read_answers(run: Run, path: Path) -> list[Example]:

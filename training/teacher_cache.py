@@ -1,15 +1,16 @@
 """What a teacher says on the training examples, asked once and kept in files: training then never runs the teacher.
 
 At every answer position the cache keeps k of the teacher's log-probabilities, allowed tokens first, and the mass of
-all others (`fastmask.torch.sparse_teacher`). Where the schema allows at most k tokens, which is almost everywhere, that
-loses nothing at an infinite penalty. No penalty is in it: it serves every penalty and divergence, at one temperature.
+all others (`fastmask.torch.sparse_teacher`). Where the schema allows at most k tokens, as in the structure of an answer
+and in choices, that loses nothing at an infinite penalty. No penalty is in it: it serves every penalty and divergence,
+at one temperature.
 
 The folder holds `about.json`, all that the cache depends on, and shards of whole examples, each written under another
 name first: what a killed run has left behind is good, and the next goes on behind it.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from pathlib import Path
 
@@ -79,17 +80,18 @@ def teacher_cache(
         "teacher": model_digest(teacher),
         "constraint": con.fingerprint,
         "examples": fingerprint(examples),
-        "prompt": fingerprint((), *map(instruction.prompt_of, examples) if instruction else ()),
+        "prompt": fingerprint(map(instruction.as_read, examples)) if instruction else None,
         "top_k": top_k,
         "temperature": temperature,
         "examples_per_shard": EXAMPLES_PER_SHARD,
     }
     with processes().main_process_first():
         folder.mkdir(parents=True, exist_ok=True)
-        _require_same(folder / "about.json", about)
+        _require_about(folder / "about.json", about)
         for path, shard in tqdm(list(_shards(folder, examples)), desc="asking the teacher", dynamic_ncols=True):
             if not path.exists():
-                _write(path, _ask(teacher, shard, con, top_k, temperature, instruction))
+                rows = _ask(teacher, shard, con, top_k, temperature, instruction)
+                _whole(path, lambda unfinished, rows=rows: save_file(rows, unfinished))
     return TeacherCache(folder, examples, temperature)
 
 
@@ -117,17 +119,19 @@ def _ask(
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Wholly or not at all."""
-    unfinished = path.with_suffix(".part")
-    save_file(tensors, unfinished)
-    os.replace(unfinished, path)
-
-
-def _require_same(path: Path, about: dict) -> None:
-    if path.exists() and (kept := read_json(path)) != about:
+def _require_about(path: Path, about: dict) -> None:
+    """What the cache in this folder depends on; written down where there is none yet."""
+    if not path.exists():
+        _whole(path, lambda unfinished: write_json(unfinished, about))
+    elif (kept := read_json(path)) != about:
         others = ", ".join(name for name in about if kept.get(name) != about[name])
         raise TrainingError(
             f"{path.parent} was made with another {others}: give another --teacher-cache, or delete that folder"
         )
-    write_json(path, about)
+
+
+def _whole(path: Path, write: Callable[[Path], object]) -> None:
+    """A file that is there wholly or not at all."""
+    unfinished = path.with_suffix(".part")
+    write(unfinished)
+    os.replace(unfinished, path)
