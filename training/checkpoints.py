@@ -6,6 +6,7 @@ another name and renamed when all of it is there, so a training may be killed at
 """
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from training.run import read_json, write_json
 from training.streams import Stream
 
 CONFIGURATION = "configuration.json"
+
+# accelerate warns with every checkpoint that a tensor under two names is written once, as it should be.
+logging.getLogger("accelerate.utils.other").setLevel(logging.ERROR)
 
 
 class Checkpoints:
