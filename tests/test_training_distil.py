@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 
@@ -16,6 +17,7 @@ from training.errors import TrainingError
 from training.examples import encode
 from training.instruction import instruction_of
 from training.losses import Objective, cross_entropy, distillation, format_loss
+from training.metrics import Metrics
 from training.rollouts import teacher_rollouts
 from training.run import open_run
 from training.schema import AnnotatedSentence, answer
@@ -212,6 +214,38 @@ def test_everything_at_once(run):
     assert (run.folder / "cache" / "about.json").exists()
     with pytest.raises(TrainingError, match="all of the divergence is taken on the student's rollouts"):
         distil.main(run.folder, steps=2, name="never", rollouts="student", teacher_cache="other")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rollouts": "student", "rollout_share": 0.5, "on_policy_mask": 0.5, "chunked": True},
+        {"rollouts": "teacher", "rollout_share": 0.5, "ce": 0.3, "teacher_cache": "kept", "prompt": "Tag {input}:"},
+    ],
+    ids=["student", "teacher"],
+)
+def test_killed_and_begun_again_is_as_if_nothing_had_happened(run, options, tmp_path, monkeypatch):
+    """As the loop's own tests have it, here with what distillation draws from."""
+    whole, killed = (shutil.copytree(run.folder, tmp_path / name) for name in ("whole", "killed"))
+    known = {"steps": 5, "checkpoint_every": 2, "name": "student", **options}
+    distil.main(whole, **known)
+    write = Metrics.write
+
+    def write_and_die(self, line):
+        write(self, line)
+        if line["step"] == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Metrics, "write", write_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            distil.main(killed, **known)
+    assert (killed / "student.checkpoint" / "2").exists()
+    distil.main(killed, **known)
+    weights = [(folder / "student" / "model.safetensors").read_bytes() for folder in (whole, killed)]
+    assert weights[0] == weights[1]
+    models = [open_run(folder).numbers()["models"]["student"] for folder in (whole, killed)]
+    assert models[0] == models[1]
 
 
 def test_the_terms_of_chunks_are_those_of_logits(run):
