@@ -47,8 +47,29 @@ def encode(name: str, text: str, answer: str, tokenizer, vocab) -> Example:
 
 def prompt_of(name: str, text: str, tokenizer) -> Example:
     """An example whose answer is yet to be given."""
-    tokens = [*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    tokens = [*_beginning(tokenizer), *ids, tokenizer.eos_token_id]
     return Example(name, tokens, len(tokens), [NO_WORD] * len(tokens))
+
+
+def _beginning(tokenizer) -> list[int]:
+    """BOS, where the tokenizer puts it before a text: models such as Llama and Gemma never saw a text without."""
+    bos = getattr(tokenizer, "bos_token_id", None)
+    return [bos] if bos is not None and tokenizer("").input_ids[:1] == [bos] else []
+
+
+def require_room(prompts: list[Example], max_length: int) -> None:
+    """Behind every prompt an answer must fit, if only its first token.
+
+    Raises:
+        TrainingError: a prompt that leaves no room; the longest is named.
+    """
+    longest = max(prompts, key=lambda prompt: prompt.start)
+    if longest.start >= max_length:
+        raise TrainingError(
+            f"a prompt of {longest.start:,} tokens leaves no room for an answer, the run's models read {max_length:,}:"
+            f" {longest.name[:60]!r}…; shorten it, or begin a run with a greater --max-length"
+        )
 
 
 def words_of_tags(answer: str, ids: list[int], vocab) -> list[int]:

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from fastmask.canonical import spelling
 from fastmask.hf import ConstraintLogitsProcessor
 from training.errors import TrainingError
-from training.examples import Example, prompt_of
+from training.examples import Example, prompt_of, require_room
 from training.program import RunFolder, program
 from training.records import read_jsonl, read_rows
 from training.run import Run, open_run
@@ -32,17 +32,21 @@ def label(run: Run, teacher: PreTrainedModel, texts: list[str], out: Path, *, gr
 
     A run that was killed goes on where its file ends, and gives the same rows: each batch has a seed of its own.
     """
+    prompts = [prompt_of(text, text, run.tokenizer) for text in texts]
+    if not prompts:
+        raise TrainingError("there is no text to answer")
+    require_room(prompts, run.settings.max_length)
     done = _whole_batches(out, texts)
     teacher.eval()
     processors = [ConstraintLogitsProcessor(run.con)]
     with out.open("a", encoding="utf-8") as file:
         for begin in tqdm(range(done, len(texts), PROMPTS_AT_ONCE), desc="labelling", unit="batch", dynamic_ncols=True):
             torch.manual_seed(run.settings.seed + begin)
-            prompts = [prompt_of(text, text, run.tokenizer) for text in texts[begin : begin + PROMPTS_AT_ONCE]]
+            batch = prompts[begin : begin + PROMPTS_AT_ONCE]
             answers = continue_prompts(
-                teacher, prompts, run.tokenizer.eos_token_id, run.settings.max_length, processors, greedy=greedy
+                teacher, batch, run.tokenizer.eos_token_id, run.settings.max_length, processors, greedy=greedy
             )
-            for prompt, answer, verdict in zip(prompts, answers, judge(answers, run.con), strict=True):
+            for prompt, answer, verdict in zip(batch, answers, judge(answers, run.con), strict=True):
                 text = spelling(answer, run.vocab).decode(errors="replace")
                 row = {"input": prompt.name, "answer": text, "verdict": verdict}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

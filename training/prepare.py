@@ -11,6 +11,7 @@ from rich import print
 from rich.markup import escape
 
 import fastmask as fm
+from fastmask.cli.loading import load_schema
 from training.errors import TrainingError
 from training.models import context_length, device, load_config, logit_width
 from training.program import Heldout, MaxLength, Seed, Tokenizer, Treebank, program
@@ -38,6 +39,7 @@ def prepare(
 ) -> Run:
     """Starts a run in the folder `out`. A named teacher brings its tokenizer and the width of its logits."""
     require_one_task(treebank, jsonl, schema)
+    load_schema(schema or TAGGING)  # to find out now what cannot be imported
     if not treebank and not jsonl:
         treebank = [str(OWN_TREEBANK / "train.conllu")]
         heldout = heldout or [str(OWN_TREEBANK / "dev.conllu")]

@@ -59,11 +59,11 @@ def _left_out(record: Record, reason: str, message: str, tokens: int = 0) -> Lef
 
 
 def _where_it_broke(answer: list[int], error: int, con: Constraint) -> str:
-    """What was right before token `error`, what could have followed, and what did. EOS counts as a token."""
+    """What could have stood at token `error`, EOS being one, what did, and the end of what was right before."""
     state = con.initial_state
     for token in answer[:error]:
         state = con.advance(state, token)
     wrong = mismatch(con, state, answer[error])
     right = (spelling(answer[:error], con.vocabulary) + wrong.fitting).decode(errors="replace")
-    before = f"after …{right[-CONTEXT:]}" if len(right) > CONTEXT else f"after {right}" if right else "at its beginning"
-    return f"{before} expected {wrong.expected}, got {wrong.got}"
+    before = f"after {'…' * (len(right) > CONTEXT)}{right[-CONTEXT:]}" if right else "at the beginning"
+    return f"expected {wrong.expected}, got {wrong.got}, {before}"
