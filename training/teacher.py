@@ -1,6 +1,7 @@
 """The teacher: a small one from scratch, or any causal language model, trained on sloppy answers or on clean ones."""
 
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from rich import print
 from transformers import PreTrainedModel
 
+from fastmask.errors import InputError
 from training.errors import TrainingError
 from training.examples import Example, encode, endless_batches
 from training.losses import cross_entropy
@@ -67,14 +69,15 @@ def sloppy_examples(run: Run, sloppiness: float) -> list[Example]:
     if not sloppiness:
         return run.train
     rng = random.Random(run.settings.seed)
-    examples = [
-        encode(record.name, record.text, sloppy_answer(record.answer, sloppiness, rng), run.tokenizer, run.vocab)
-        for record in run.records
-        for _ in range(SLOPPY_COPIES)
-    ]
+    copies = [record for record in run.records for _ in range(SLOPPY_COPIES)]
+    examples = []
+    for record in copies:
+        answer = sloppy_answer(record.answer, sloppiness, rng)
+        with suppress(InputError):  # the tokenizer lacks a character of the slip
+            examples.append(encode(record.name, record.text, answer, run.tokenizer, run.vocab))
     fitting = [example for example in examples if len(example.tokens) <= run.settings.max_length]
-    if len(fitting) < len(examples):
-        print(f"{len(examples) - len(fitting)} of {len(examples):,} sloppy answers are too long and left out")
+    if len(fitting) < len(copies):
+        print(f"{len(copies) - len(fitting):,} of {len(copies):,} sloppy answers are too long or not spelled: left out")
     return fitting
 
 
