@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 import fastmask as fm
 from tests.training_kit import BYTES, EOS, one_thread, tiny, treebank
-from training import distil, prepare, teacher
+from training import distil, finetune, prepare, teacher
 from training.errors import TrainingError
 from training.examples import prompt_of
 from training.models import load_model, logit_width, tiny_gpt2, widen
@@ -180,8 +180,10 @@ def test_sizes_of_models_from_scratch(treebank, tmp_path):
     run = prepare.prepare(tmp_path, treebank=[treebank])
     teacher.main(tmp_path, steps=1, layers=3, width=64)
     distil.main(tmp_path, steps=1, layers=1, width=32)
-    configs = [run.load(name).config for name in ("teacher", "student")]
-    assert [(config.n_layer, config.n_embd, config.n_head) for config in configs] == [(3, 64, 2), (1, 32, 1)]
+    finetune.main(tmp_path, steps=1, fresh=True, layers=1, width=96)
+    configs = [run.load(name).config for name in ("teacher", "student", "finetuned")]
+    sizes = [(config.n_layer, config.n_embd, config.n_head) for config in configs]
+    assert sizes == [(3, 64, 2), (1, 32, 1), (1, 96, 3)]
     for sizes in ({"layers": 0, "width": 32}, {"layers": 1, "width": 48}, {"layers": 1, "width": 0}):
         with pytest.raises(TrainingError, match="--width must be a multiple of that; got"):
             tiny_gpt2(**sizes, vocab_size=257, context=8, eos=EOS, seed=0)

@@ -17,7 +17,7 @@ from training.losses import PENALTY, Objective, distillation, format_loss
 from training.models import check_fits, tiny_gpt2
 from training.on_policy import own_samples
 from training.optimise import train
-from training.program import Layers, OnPolicyMask, Penalty, RunFolder, Steps, Width, program
+from training.program import DeviceMap, Dtype, Layers, OnPolicyMask, Penalty, RunFolder, Steps, Width, program
 from training.run import TOKENS_PER_BATCH, Run, open_run
 from training.score import score
 
@@ -78,6 +78,8 @@ def main(
     layers: Layers = LAYERS,
     width: Width = WIDTH,
     teacher: Annotated[str, typer.Option(help="a model of the run, or any other by name or path")] = "teacher",
+    dtype: Dtype = "auto",
+    device_map: DeviceMap = None,
     steps: Steps = STUDENT_STEPS,
 ) -> None:
     """Distil a teacher into a student."""
@@ -92,7 +94,8 @@ def main(
     )
     opened = open_run(run)
     learner = new_student(opened, student, layers, width)
-    distil(opened, opened.load(teacher), learner, name=name, objective=objective, steps=steps)
+    master = opened.load(teacher, dtype=dtype, device_map=device_map)
+    distil(opened, master, learner, name=name, objective=objective, steps=steps)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from fastmask.canonical import spelling
 from fastmask.hf import ConstraintLogitsProcessor
 from training.errors import TrainingError
 from training.examples import Example, prompt_of, require_room
-from training.program import RunFolder, program
+from training.program import DeviceMap, Dtype, RunFolder, program
 from training.records import read_jsonl, read_rows
 from training.run import Run, open_run
 from training.sampling import PROMPTS_AT_ONCE, continue_prompts, judge
@@ -92,6 +92,8 @@ def main(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="the JSONL file that is written, or gone on with")],
     teacher: Annotated[str, typer.Option(help="a model of the run, or any other by name or path")] = "teacher",
+    dtype: Dtype = "auto",
+    device_map: DeviceMap = None,
     inputs: Annotated[
         Path | None, typer.Option(help="a text file, a sentence a line; default: those of the run")
     ] = None,
@@ -102,7 +104,8 @@ def main(
     """Let a teacher answer sentences under the constraint."""
     opened = open_run(run)
     texts = inputs.read_text(encoding="utf-8").splitlines() if inputs else [record.text for record in opened.records]
-    verdicts = label(opened, opened.load(teacher), [text for text in texts if text.strip()], out, greedy=greedy)
+    model = opened.load(teacher, dtype=dtype, device_map=device_map)
+    verdicts = label(opened, model, [text for text in texts if text.strip()], out, greedy=greedy)
     print(", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.items()), f"in {out}")
 
 

@@ -31,7 +31,7 @@ def has_tokenizer(name: str) -> bool:
 
 
 def add_pad(tokenizer: PreTrainedTokenizerBase) -> None:
-    """A token for padding where there is none. EOS would do, were it not that many trainers ignore padding."""
+    """A token for padding where there is none: trainers that leave padding out of the loss would leave out EOS, too."""
     if tokenizer.pad_token_id is None:
         tokenizer.add_special_tokens({"pad_token": PAD})
 
