@@ -270,13 +270,17 @@ def test_what_the_tokenizer_cannot_spell_is_left_out(written, schema, tmp_path):
 
 def test_nothing_that_can_be_learnt_from(written, schema, tmp_path):
     refused = [{"input": "x", "answer": "no"}] * 4
-    with pytest.raises(TrainingError, match=r"0 to learn from, 0 held out; left out: 4 refused by the schema; .*jsonl"):
+    with pytest.raises(
+        TrainingError, match=r"0 to learn from, 0 held out; left out: 4 refused by the schema, see .*left_out.jsonl"
+    ):
         prepare.prepare(tmp_path, jsonl=[written(refused)], schema=schema)
     assert [row["place"] for row in left_out(tmp_path)] != []
     with pytest.raises(TrainingError, match="holds no run"):
         open_run(tmp_path)
-    with pytest.raises(TrainingError, match=r"10 too long; .*--max-length may be more than 9"):
+    with pytest.raises(TrainingError, match=r"10 too long, see .*; allow a greater --max-length than 9"):
         prepare.prepare(tmp_path, jsonl=[written(RIGHT)], schema=schema, max_length=9)
+    with pytest.raises(TrainingError, match="0 to learn from, 0 held out; left out: none"):
+        prepare.prepare(tmp_path, jsonl=[written([])], heldout=[written([])], schema=schema)
     with pytest.raises(TrainingError, match=r"cannot hold out 15% of 0 record\(s\)"):
         prepare.prepare(tmp_path, jsonl=[written([])], schema=schema)
 

@@ -93,9 +93,14 @@ def main(
         on_policy_mask=on_policy_mask,
     )
     opened = open_run(run)
-    learner = new_student(opened, student, layers, width)
-    master = opened.load(teacher, dtype=dtype, device_map=device_map)
-    distil(opened, master, learner, name=name, objective=objective, steps=steps)
+    distil(
+        opened,
+        opened.load(teacher, dtype=dtype, device_map=device_map),
+        new_student(opened, student, layers, width),
+        name=name,
+        objective=objective,
+        steps=steps,
+    )
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def count(run: Run, records: list[Record]) -> dict[str, int]:
         "refused": reasons[REFUSED],
         "not_spelled": reasons[NOT_SPELLED],
         "too_long": reasons[TOO_LONG],
-        "longest": max(lengths),
+        "longest": max(lengths, default=0),
         "train": len(run.train),
         "heldout": len(run.heldout),
         "vocabulary": run.vocab.size,

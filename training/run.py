@@ -86,14 +86,19 @@ class Run:
         return self.heldout[:: -(-len(self.heldout) // count)]
 
     def require_both_sides(self) -> None:
-        if not self.train or not self.heldout:
-            reasons = Counter(left_out.reason for left_out in self.left_out)
-            why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
-            raise TrainingError(
-                f"one side of the split is empty: {len(self.train):,} to learn from, {len(self.heldout):,} held out;"
-                f" left out: {why or 'none'}; {self.folder / LEFT_OUT} tells of each"
-                + (f", and --max-length may be more than {self.settings.max_length:,}" if reasons[TOO_LONG] else "")
-            )
+        """
+        Raises:
+            TrainingError: there is nothing to learn from, or nothing held out.
+        """
+        if self.train and self.heldout:
+            return
+        reasons = Counter(left_out.reason for left_out in self.left_out)
+        said = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        raise TrainingError(
+            f"one side of the split is empty: {len(self.train):,} to learn from, {len(self.heldout):,} held out;"
+            f" left out: {f'{said}, see {self.folder / LEFT_OUT}' if said else 'none'}"
+            + (f"; allow a greater --max-length than {self.settings.max_length:,}" if reasons[TOO_LONG] else "")
+        )
 
     @property
     def tiny_model_settings(self) -> dict[str, int]:

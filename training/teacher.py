@@ -100,13 +100,13 @@ def main(
 ) -> None:
     """Train a small teacher from scratch, or fine-tune any causal language model, and keep it as RUN/teacher."""
     opened = open_run(run)
-    if model:
-        teacher, title = opened.load(model, dtype=dtype, device_map=device_map), f"teacher {Path(model).name}"
-        usual = FINETUNE_LEARNING_RATE
-    else:
-        teacher, title, usual = new_teacher(opened, layers, width), "teacher", LEARNING_RATE
     train_teacher(
-        opened, teacher, title=title, sloppiness=sloppiness, steps=steps, learning_rate=learning_rate or usual
+        opened,
+        opened.load(model, dtype=dtype, device_map=device_map) if model else new_teacher(opened, layers, width),
+        title=f"teacher {Path(model).name}" if model else "teacher",
+        sloppiness=sloppiness,
+        steps=steps,
+        learning_rate=learning_rate or (FINETUNE_LEARNING_RATE if model else LEARNING_RATE),
     )
 
 
