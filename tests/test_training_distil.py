@@ -149,7 +149,7 @@ def test_the_teacher_s_samples_are_kept(run, monkeypatch):
     assert [example.answer for example in found] != [example.answer for example in run.train]
     (path,) = run.folder.glob("rollouts-*.jsonl")
     written = path.read_text(encoding="utf-8")
-    assert len(written.splitlines()) == len(run.sentences)
+    assert len(written.splitlines()) == len(run.records)
 
     monkeypatch.setattr(label, "continue_prompts", lambda *_, **__: pytest.fail("the teacher was asked again"))
     assert teacher_rollouts(run, run.load("teacher")) == found

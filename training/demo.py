@@ -18,7 +18,6 @@ from training.evaluate import SAMPLES, evaluate
 from training.finetune import FINETUNE_STEPS, finetune
 from training.learn import Upkeep
 from training.losses import PENALTY, Objective
-from training.models import load_model
 from training.prepare import MAX_LENGTH, prepare
 from training.program import Heldout, MaxLength, Penalty, Samples, Seed, Steps, Tokenizer, Treebank, program
 from training.report import report
@@ -54,7 +53,7 @@ def demo(
     plain, better = new_student(run, student), new_student(run, student)
 
     if teacher:
-        teaching = load_model(teacher)
+        teaching = run.load(teacher)
         run.record("teacher", title=f"teacher ({Path(teacher).name})", history=[], source=teacher)
     else:
         teaching = train_teacher(run, steps=teacher_steps, upkeep=ANEW)

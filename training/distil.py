@@ -21,13 +21,17 @@ from training.program import (
     Accumulate,
     Chat,
     CheckpointEvery,
+    DeviceMap,
+    Dtype,
     KeepCheckpoint,
+    Layers,
     OnPolicyMask,
     Penalty,
     Prompt,
     Restart,
     RunFolder,
     Steps,
+    Width,
     program,
 )
 from training.run import Run, open_run
@@ -36,13 +40,14 @@ from training.terms import distillation_terms
 
 STUDENT_STEPS = 600
 LEARNING_RATE = 3e-3
+LAYERS, WIDTH = 2, 96
 
 
-def new_student(run: Run, name: str | None = None) -> PreTrainedModel:
+def new_student(run: Run, name: str | None = None, layers: int = LAYERS, width: int = WIDTH) -> PreTrainedModel:
     """A small GPT-2 with fresh weights, or any causal language model."""
     if name:
         return check_fits("student", run.load(name), run.settings.width, run.settings.max_length)
-    return tiny_gpt2(layers=2, width=96, seed=run.settings.seed + 1, **run.tiny_model_settings)
+    return tiny_gpt2(layers=layers, width=width, seed=run.settings.seed + 1, **run.tiny_model_settings)
 
 
 def distil(
@@ -95,7 +100,11 @@ def main(
     ] = False,
     name: Annotated[str, typer.Option(help="the student is kept as RUN/NAME")] = "student",
     student: Annotated[str | None, typer.Option(help="start from this model in place of a fresh small one")] = None,
+    layers: Layers = LAYERS,
+    width: Width = WIDTH,
     teacher: Annotated[str, typer.Option(help="a model of the run, or any other by name or path")] = "teacher",
+    dtype: Dtype = "auto",
+    device_map: DeviceMap = None,
     steps: Steps = STUDENT_STEPS,
     accumulate: Accumulate = 1,
     checkpoint_every: CheckpointEvery = CHECKPOINT_EVERY,
@@ -116,10 +125,15 @@ def main(
     )
     opened = open_run(run)
     distil(
-        opened, opened.load(teacher), new_student(opened, student), name=name, objective=objective, steps=steps,
+        opened,
+        opened.load(teacher, dtype=dtype, device_map=device_map),
+        new_student(opened, student, layers, width),
+        name=name,
+        objective=objective,
+        steps=steps,
         asking=Asking(instruction_of(opened, prompt, chat=chat), teacher_cache, top_k, chunked),
         upkeep=Upkeep(accumulate, checkpoint_every, keep_checkpoint, restart),
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

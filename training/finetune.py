@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from transformers import PreTrainedModel
 
-from training.distil import new_student
+from training.distil import LAYERS, WIDTH, new_student
 from training.examples import Example
 from training.gradients import Term
 from training.label import read_answers
@@ -20,10 +20,12 @@ from training.program import (
     Accumulate,
     CheckpointEvery,
     KeepCheckpoint,
+    Layers,
     OnPolicyMask,
     Restart,
     RunFolder,
     Steps,
+    Width,
     program,
 )
 from training.run import TOKENS_PER_BATCH, Run, open_run
@@ -41,6 +43,8 @@ def finetune(
     name: str,
     answers: list[Example] | None = None,
     on_policy_mask: float = 0.0,
+    layers: int = LAYERS,
+    width: int = WIDTH,
     steps: int = FINETUNE_STEPS,
     upkeep: Upkeep = UPKEEP,
 ) -> PreTrainedModel:
@@ -48,7 +52,7 @@ def finetune(
 
     It learns from `answers`, or from the treebank's.
     """
-    student = new_student(run, start)
+    student = new_student(run, start, layers, width)
     title = f"{run.numbers()['models'][start]['title']}, fine-tuned" if start else "fine-tuned only"
     title += f", mask on own samples × {on_policy_mask:g}" if on_policy_mask else ""
     batches = EndlessBatches(answers or run.train, run.con, TOKENS_PER_BATCH, run.settings.seed + 2, student.device)
@@ -65,6 +69,8 @@ def main(
     answers: Annotated[Path | None, typer.Option(help="a JSONL file of answers, see training.label")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="begin with fresh weights")] = False,
     on_policy_mask: OnPolicyMask = 0.0,
+    layers: Layers = LAYERS,
+    width: Width = WIDTH,
     name: Annotated[str, typer.Option(help="the result is kept as RUN/NAME")] = "finetuned",
     steps: Steps = FINETUNE_STEPS,
     accumulate: Accumulate = 1,
@@ -80,6 +86,8 @@ def main(
         name=name,
         answers=read_answers(opened, answers) if answers else None,
         on_policy_mask=on_policy_mask,
+        layers=layers,
+        width=width,
         steps=steps,
         upkeep=Upkeep(accumulate, checkpoint_every, keep_checkpoint, restart),
     )

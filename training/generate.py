@@ -8,8 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from transformers import PreTrainedModel
 
-from training.errors import TrainingError
-from training.examples import prompt_of
+from training.examples import prompt_of, require_room
 from training.program import RunFolder, program
 from training.run import Run, open_run
 from training.sampling import judge, sample
@@ -20,12 +19,7 @@ STYLES = {"valid": "green", "invalid": "red", "cut off": "yellow"}
 def generate(run: Run, model: PreTrainedModel, texts: list[str]) -> dict[str, list[tuple[str, str]]]:
     """(answer, verdict) for each text, by the way it was sampled."""
     prompts = [prompt_of(text, text, run.tokenizer) for text in texts]
-    longest = max(prompt.start for prompt in prompts)
-    if longest >= run.settings.max_length:
-        raise TrainingError(
-            f"a sentence of {longest:,} tokens leaves no room for an answer: the run's models read"
-            f" {run.settings.max_length:,}"
-        )
+    require_room(prompts, run.settings.max_length)
     found = {}
     for way, constrained in (("free", False), ("constrained", True)):
         answers = sample(run, model, prompts, constrained=constrained, title=f"sampling {way}")

@@ -6,6 +6,7 @@ prompt, however long that is and on whichever side a batch is padded. The prompt
 the boundary is exact.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterable
@@ -19,11 +20,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import fastmask as fm
 from fastmask.canonical import spelling
+from fastmask.cli.loading import load_schema
 from training.errors import TrainingError
 from training.examples import NO_WORD, Batch, Example
 from training.models import context_length
 from training.run import Run
-from training.schema import AnnotatedSentence, to_json
+from training.schema import to_json
 
 FIELD = re.compile(r"\{(schema|input)\}")
 
@@ -127,6 +129,7 @@ def instruction_of(run: Run, prompt: str | None, *, chat: bool = False) -> Instr
             raise TrainingError("--chat is about how the teacher is given its --prompt: give that, too")
         return None
     text = Path(prompt).read_text(encoding="utf-8") if os.path.isfile(prompt) else prompt  # a text may be no valid path
-    schema = to_json(AnnotatedSentence.model_json_schema())
+    model = load_schema(run.settings.schema)
+    schema = to_json(json.loads(model) if isinstance(model, str) else model.model_json_schema())
     side = "left" if run.tokenizer.padding_side == "left" else "right"  # as the model is used to
     return Instruction(text, schema, run.tokenizer, run.vocab, chat, side)

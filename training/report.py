@@ -48,7 +48,7 @@ def row_of(model: dict) -> list[str]:
         model["title"],
         f"{scores['loss']:.3f}",
         f"{scores['invalid_mass']:.2%}",
-        f"{scores['tag_accuracy']:.1%}",
+        f"{scores['tag_accuracy']:.1%}" if "tag_accuracy" in scores else "–",
         *(" / ".join(f"{share * 100:.0f}" for share in samples[way].values()) for way in ("free", "constrained")),
     ]
 

@@ -18,11 +18,11 @@ from training.streams import fingerprint
 
 
 def teacher_rollouts(run: Run, teacher: PreTrainedModel, instruction: Instruction | None = None) -> list[Example]:
-    """What the teacher answers to the run's sentences, sampled once and kept in the run's folder.
+    """What the teacher answers to the run's texts, sampled once and kept in the run's folder.
 
     A sampling that was killed goes on where its file ends.
     """
-    texts = [sentence.text for sentence in run.sentences]
+    texts = [record.text for record in run.records]
     path = rollouts_path(run, teacher, texts, instruction)
     with processes().main_process_first():  # the others find the file complete
         label(run, teacher, texts, path, instruction=instruction)

@@ -1,4 +1,4 @@
-"""Three figures for a model on right answers that it never saw: cheap enough to look at while it learns."""
+"""A model's figures on right answers that it never saw: cheap enough to look at while it learns."""
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from training.run import TOKENS_PER_BATCH
 
 @torch.inference_mode()
 def score(model: PreTrainedModel, examples: list[Example], con) -> dict[str, float]:
-    """Three means over the right answers' positions.
+    """Means over the right answers' positions; the last one only where answers have tags.
 
     loss: cross-entropy, in nats a token. invalid_mass: the probability on tokens that the schema forbids.
     tag_accuracy: the share of words whose tag is the model's first choice among the allowed tokens, given the
@@ -32,4 +32,5 @@ def score(model: PreTrainedModel, examples: list[Example], con) -> dict[str, flo
         wrong = batch.target_words[in_tag & (choice != batch.targets)].unique().numel()
         in_batch = batch.target_words[in_tag].unique().numel()
         words, right, positions = words + in_batch, right + in_batch - wrong, positions + len(choice)
-    return {"loss": loss / positions, "invalid_mass": mass / positions, "tag_accuracy": right / words}
+    scores = {"loss": loss / positions, "invalid_mass": mass / positions}
+    return {**scores, "tag_accuracy": right / words} if words else scores
