@@ -60,13 +60,13 @@ def terms_of(run, student, objective, asking=PLAIN):
     ("options", "shares"),
     [
         ({}, {"distillation": 1.0}),
-        ({"on_policy_mask": 2.0}, {"distillation": 1.0, "own samples": 1.0}),
-        ({"rollouts": "student"}, {"own samples": 1.0}),
-        ({"rollouts": "student", "rollout_share": 0.25}, {"distillation": 0.75, "own samples": 1.0}),
-        ({"rollouts": "student", "on_policy_mask": 2.0}, {"own samples": 1.0}),
+        ({"on_policy_mask": 2.0}, {"distillation": 1.0, "format": 2.0}),
+        ({"rollouts": "student"}, {"student's rollouts": 1.0}),
+        ({"rollouts": "student", "rollout_share": 0.25}, {"distillation": 0.75, "student's rollouts": 0.25}),
+        ({"rollouts": "student", "on_policy_mask": 2.0}, {"student's rollouts and format": 3.0}),
         ({"rollouts": "teacher"}, {"teacher's rollouts": 1.0}),
         ({"rollouts": "teacher", "rollout_share": 0.25}, {"distillation": 0.75, "teacher's rollouts": 0.25}),
-        ({"rollouts": "teacher", "on_policy_mask": 2.0}, {"teacher's rollouts": 1.0, "own samples": 1.0}),
+        ({"rollouts": "teacher", "on_policy_mask": 2.0}, {"teacher's rollouts": 1.0, "format": 2.0}),
     ],
 )
 def test_terms_and_their_shares(run, options, shares):
@@ -91,7 +91,7 @@ def test_rollouts_that_cannot_be(options, message):
 def test_labels_are_learnt_on_right_answers_alone(run):
     """On samples the loss is that without cross-entropy; on answers it is the mixture."""
     student, master = student_of(run), run.load("teacher").eval()
-    for source, name in (("teacher", "teacher's rollouts"), ("student", "own samples")):
+    for source in ("teacher", "student"):
         objective = Objective(penalty=3.0, cross_entropy=0.4, rollouts=source, rollout_share=0.5)
         terms = terms_of(run, student, objective)
         batch = next(terms["distillation"].stream)
@@ -99,10 +99,10 @@ def test_labels_are_learnt_on_right_answers_alone(run):
         torch.testing.assert_close(
             terms["distillation"].loss(student, batch), 0.6 * pure + 0.4 * cross_entropy(student, batch)
         )
-        batch = next(terms[name].stream)
+        term = terms[f"{source}'s rollouts"]
+        batch = next(term.stream)
         pure = distillation(student, master, batch, run.con, Objective(penalty=3.0))
-        share = 0.5 if source == "student" else 1.0  # the teacher's stands in the term's weight
-        torch.testing.assert_close(terms[name].loss(student, batch), share * pure)
+        torch.testing.assert_close(term.loss(student, batch), pure)
 
 
 # --- the student's own samples -------------------------------------------------------------------------------------
@@ -112,9 +112,9 @@ def test_own_samples_are_learnt_up_to_their_first_slip(run):
     """By the letter, a sample at a time: the divergence from the constrained teacher and the mass on allowed tokens."""
     student, master = student_of(run), run.load("teacher").eval()
     objective = Objective(penalty=2.0, rollouts="student", rollout_share=0.25, on_policy_mask=0.5)
-    term = terms_of(run, student, objective)["own samples"]
+    term = terms_of(run, student, objective)["student's rollouts and format"]
     batch = next(term.stream)
-    found = term.loss(student, batch).split([len(sample.answer) for sample in batch.examples])
+    found = (term.weight * term.loss(student, batch)).split([len(sample.answer) for sample in batch.examples])
     slips = 0
     for sample, losses in zip(batch.examples, found, strict=True):
         state = run.con.initial_state

@@ -1,12 +1,16 @@
 """What a step of distillation learns from: right answers, the teacher's own samples, the student's own."""
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from training.asking import Asking
+from training.asking import Asking, Taught
+from training.chunked import Hidden
 from training.examples import Batch, Example
 from training.gradients import Term
-from training.losses import Objective, format_of, losses_from
+from training.losses import Logits, Objective, format_of, losses_from
 from training.on_policy import OwnSamples
 from training.rollouts import teacher_rollouts
 from training.run import TOKENS_PER_BATCH, Run
@@ -16,10 +20,9 @@ from training.streams import EndlessBatches
 def distillation_terms(
     run: Run, teacher: PreTrainedModel, student: PreTrainedModel, objective: Objective, asking: Asking
 ) -> list[Term]:
-    """Each with the objective's share of the divergence.
+    """Each with its weight in the objective.
 
-    On the student's samples, divergence and format are one term, so that both are taken on the same samples, of which
-    the student says what it says but once.
+    On the student's samples, divergence and format are one term: both see the same, and the student is run but once.
 
     Raises:
         TrainingError: a prompt and an answer that the teacher cannot read at once; models that cannot be asked so.
@@ -29,7 +32,6 @@ def distillation_terms(
     sampled = teacher_rollouts(run, teacher, asking.instruction) if objective.rollouts == "teacher" else []
     to_come = _longest_samples(run) if objective.rollouts == "student" else []
     asking.check(teacher, student, [(example, len(example.answer)) for example in answers + sampled] + to_come)
-    running = asking.running(teacher)
     asked = asking.asked(run, teacher, answers + sampled, objective.temperature)
 
     def on_data(name: str, examples: list[Example], wanted: Objective, weight: float) -> Term:
@@ -40,23 +42,40 @@ def distillation_terms(
 
         return Term(name, batches, loss, weight)
 
-    def on_own_samples(model, batch: Batch) -> Tensor:
-        said, parts = form.of(model, batch), []
-        if objective.rollouts == "student":
-            losses = losses_from(running(batch), said, batch, con, objective.on_samples)
-            parts.append(objective.rollout_share * losses)
-        if objective.on_policy_mask:
-            parts.append(objective.on_policy_mask * format_of(said, batch, con))
-        return sum(parts)
-
     terms = []
     if answers:
         terms.append(on_data("distillation", answers, objective, objective.share_of_answers))
     if sampled:
         terms.append(on_data("teacher's rollouts", sampled, objective.on_samples, objective.rollout_share))
     if objective.rollouts == "student" or objective.on_policy_mask:
-        terms.append(Term("own samples", OwnSamples(run, student), on_own_samples))
+        terms.append(_on_own_samples(run, student, form, asking.running(teacher), objective))
     return terms
+
+
+def _on_own_samples(
+    run: Run,
+    student: PreTrainedModel,
+    form: type[Logits | Hidden],
+    ask: Callable[[Batch], Taught],
+    objective: Objective,
+) -> Term:
+    """Divergence and format, or one of them, of what the student says on one stream of samples."""
+
+    def divergence(said: Logits | Hidden, batch: Batch) -> Tensor:
+        return losses_from(ask(batch), said, batch, run.con, objective.on_samples)
+
+    parts = []  # name, weight, loss
+    if objective.rollouts == "student":
+        parts.append(("student's rollouts", objective.rollout_share, divergence))
+    if objective.on_policy_mask:
+        parts.append(("format", objective.on_policy_mask, partial(format_of, con=run.con)))
+    names, weights, losses = zip(*parts, strict=True)
+
+    def mean(model, batch: Batch) -> Tensor:
+        said = form.of(model, batch)
+        return sum(weight / sum(weights) * loss(said, batch) for weight, loss in zip(weights, losses, strict=True))
+
+    return Term(" and ".join(names), OwnSamples(run, student), mean, sum(weights))
 
 
 def _longest_samples(run: Run) -> list[tuple[Example, int]]:
