@@ -61,7 +61,7 @@ def distil(
     return learn(
         run, name, student, terms,
         title=objective.title, steps=steps, learning_rate=LEARNING_RATE, upkeep=upkeep,
-        objective=objective.to_json(), teacher=weights_digest(teacher),
+        objective=objective.to_json(), teacher_weights=weights_digest(teacher),
     )  # fmt: skip
 
 
