@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from transformers import PreTrainedModel
 
 from training.checkpoints import Checkpoints, differences
 from training.gradients import Term
+from training.model_digest import model_digest
 from training.optimise import train
 from training.processes import new_accelerator, on_main_process, processes
 from training.run import Run, read_json, write_json
@@ -64,7 +64,7 @@ def learn(
         "processes": processes().num_processes,
         "mixed_precision": new_accelerator().mixed_precision,
         "terms": {term.name: {"weight": term.weight, "data": term.stream.fingerprint} for term in terms},
-        "model": {**shape(model), "weights": weights_digest(model)},
+        "model": {**shape(model), "weights": model_digest(model)},
     }
     folder = run.folder / name
     checkpoints = Checkpoints(Path(f"{folder}.checkpoint"), configuration, every=upkeep.checkpoint_every)
@@ -110,9 +110,3 @@ def shape(model: PreTrainedModel) -> dict:
     """What its configuration says beyond the defaults; where it came from is left out."""
     said = json.loads(model.config.to_json_string())
     return {key: value for key, value in said.items() if key not in ("_name_or_path", "transformers_version")}
-
-
-def weights_digest(model: PreTrainedModel) -> str:
-    """Of a model's weights: the sum of each tensor's bytes, which no order of adding up can change."""
-    sums = {name: tensor.contiguous().view(torch.uint8).sum().item() for name, tensor in model.state_dict().items()}
-    return sha256(json.dumps(sums).encode()).hexdigest()[:16]
