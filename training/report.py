@@ -15,7 +15,8 @@ matplotlib.use("Agg")  # a file is wanted, not a window
 import matplotlib.pyplot as plt
 
 COLUMNS = ["model", "loss", "mass on disallowed", "tags right", "sampled: free", "constrained"]
-COLOURS = {"valid": "#3a923a", "invalid": "#c03d3e", "cut off": "#d9d9d9"}
+SAMPLED = ("free", "constrained")
+COLOURS = {"valid": "#3a923a", "invalid": "#c03d3e", "ended early": "#e6a03c", "cut off": "#d9d9d9"}
 
 
 def report(folder: Path) -> None:
@@ -49,8 +50,13 @@ def row_of(model: dict) -> list[str]:
         f"{scores['loss']:.3f}",
         f"{scores['invalid_mass']:.2%}",
         f"{scores['tag_accuracy']:.1%}",
-        *(" / ".join(f"{share * 100:.0f}" for share in samples[way].values()) for way in ("free", "constrained")),
+        *(" / ".join(f"{share * 100:.0f}" for share in in_three(samples[way])) for way in SAMPLED),
     ]
+
+
+def in_three(shares: dict[str, float]) -> tuple[float, float, float]:
+    """valid, invalid, cut off: an end too early is invalid here, for the table is narrow."""
+    return shares["valid"], shares["invalid"] + shares.get("ended early", 0.0), shares["cut off"]
 
 
 def markdown(rows: list[list[str]]) -> str:
@@ -91,11 +97,11 @@ def plot(models: list[dict], steps_of: dict[str, int], folder: Path) -> None:
     mass.set(title="Mass on disallowed tokens", xlabel="step", yscale="log")
     mass.yaxis.set_major_formatter("{x:.1%}")
 
-    names = [f"{model['title']}\n{way}" for model in models for way in model["samples"]]
-    shares = [model["samples"][way] for model in models for way in model["samples"]]
+    names = [f"{model['title']}\n{way}" for model in models for way in SAMPLED]
+    shares = [model["samples"][way] for model in models for way in SAMPLED]
     left = [0.0] * len(shares)
     for verdict, colour in COLOURS.items():
-        widths = [share[verdict] for share in shares]
+        widths = [share.get(verdict, 0.0) for share in shares]
         bars.barh(names, widths, left=left, color=colour, label=verdict)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     bars.invert_yaxis()

@@ -64,9 +64,13 @@ class Run:
 
     def load(self, name: str) -> PreTrainedModel:
         """A model of this run, or any other by name or path."""
+        return load_model(self.source(name))
+
+    def source(self, name: str) -> str:
+        """Where a model lies: its folder in this run, or else its name or path."""
         own = self.folder / name
-        source = self.numbers()["models"].get(name, {}).get("source", name)  # of a teacher that was only borrowed
-        return load_model(str(own) if own.exists() else source)
+        borrowed = self.numbers()["models"].get(name, {}).get("source", name)  # a teacher by name, taken as it is
+        return str(own) if own.exists() else borrowed
 
     def some_heldout(self, count: int = 48) -> list[Example]:
         """At most `count` held-out examples, spread evenly over the documents."""
