@@ -15,7 +15,7 @@ import fastmask as fm
 from tests.training_kit import BYTES, EOS, ByteTokenizer, con, examples, finished, one_thread, tiny, treebank
 from training import evaluate, generate, sampling, tagging
 from training.cost import LiveTensors, cost, peak_memory
-from training.examples import collate, encode
+from training.examples import NO_WORD, Example, collate, encode
 from training.run import open_run
 from training.sampling import Answer
 from training.schema import TAGS, AnnotatedSentence, answer
@@ -45,7 +45,7 @@ class Scripted:
         return self
 
     def __call__(self, input_ids, use_cache):
-        logits = torch.zeros(*input_ids.shape, 257)
+        logits = torch.zeros(*input_ids.shape, 258)
         for b, row in enumerate(input_ids.tolist()):
             for t in range(len(row)):
                 for reply in self.replies:
@@ -107,6 +107,26 @@ def test_tags_are_read_on_from_the_first_wrong_choice():
     assert found["tag_accuracy"] == 0.5
     # NOUN is never hit, PROPN and PRON are never right, VERB and X are both.
     assert found["tag_macro_f1"] == pytest.approx(2 / 5)
+
+
+def test_a_word_that_never_ends_has_no_tag():
+    """A token that spells the end of the word and the tag at once: another choice, and the word goes on."""
+    vocab = fm.Vocabulary([*(bytes([i]) for i in range(256)), None, b'","pos":"NOUN"'], EOS)
+    con = fm.Constraint.from_schema(AnnotatedSentence, vocab)
+    text = answer([("a", "NOUN"), ("b", "VERB")])
+    ids = [*text.encode()]
+    at = text.index('","pos":"NOUN"')
+    ids[at : at + 14] = [257]
+    tokens = [*b"ab", EOS, *ids, EOS]
+    word = [NO_WORD] * len(tokens)
+    word[3 + at] = 0
+    for t in range(len(tokens) - len('VERB"}]}') - 1, len(tokens) - len('"}]}') - 1):
+        word[t] = 1
+    example = Example("e", tokens, 3, word)
+    endless = [*tokens[: 3 + at], *b"ly" * 40]
+    found = score_closely(Scripted([endless, tokens]), [example], con)
+    assert found["tag_accuracy"] == 0.5
+    assert found["tag_macro_f1"] == 0.5  # VERB is right, NOUN is missed, and what never came is no tag
 
 
 def test_a_model_that_is_always_right():

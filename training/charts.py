@@ -89,8 +89,8 @@ def charts(arms: Sequence[Arm], folder: Path, stem: str) -> list[Chart]:
         if any(arm.figure("cost", "parameters") for arm in arms):
             found.append(_kept(
                 cost_against_worth(arms), folder, f"{stem}-cost", "Cost against worth",
-                "Each numbered point is an arm: size on disk and seconds a token from left to right, valid answers and "
-                "tags right from below to above.",
+                f"Each numbered point is an arm: {' and '.join(title for title, _ in _worths(arms))}, better above, "
+                "against size on disk and time a token, cheaper to the left.",
             ))  # fmt: skip
     return found
 
@@ -157,14 +157,7 @@ def validity(arms: Sequence[Arm]) -> Figure:
 def cost_against_worth(arms: Sequence[Arm]) -> Figure:
     """Numbered points: cheaper to the left, better above."""
     costs = (("size on disk", "B", _bytes_on_disk), ("time a token", "s", _seconds_a_token))
-    worths = [
-        (title, keys)
-        for title, keys in (
-            ("valid, free sampled", ("samples", "free", "valid")),
-            ("tags right", ("scores", "tag_accuracy")),
-        )
-        if any(arm.figure(*keys) for arm in arms)
-    ]
+    worths = _worths(arms)
     figure, panels = plt.subplots(
         len(worths), 2, figsize=(WIDTH, 0.4 + 3.4 * len(worths)), sharex="col", sharey="row", squeeze=False,
         layout="constrained",
@@ -262,6 +255,12 @@ def _label(arm: Arm, longest: int) -> str:
 def _best(arms: Sequence[Arm]) -> str:
     share = arms[0].figure("samples", "free", "valid").mean
     return f"Sampled freely, arm {arms[0].number}, {arms[0].label}, is valid most often: {share:.0%}."
+
+
+def _worths(arms: Sequence[Arm]) -> list[tuple[str, tuple[str, ...]]]:
+    """What there are figures for, and where they stand."""
+    every = (("valid, free sampled", ("samples", "free", "valid")), ("tags right", ("scores", "tag_accuracy")))
+    return [(title, keys) for title, keys in every if any(arm.figure(*keys) for arm in arms)]
 
 
 def _bytes_on_disk(arm: Arm) -> Spread | None:

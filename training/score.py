@@ -16,13 +16,14 @@ from transformers import PreTrainedModel
 
 import fastmask.torch as fmt
 from fastmask.canonical import spelling
-from training.examples import NO_WORD, TAG, Example, collate, groups_by_length
+from training.examples import NO_WORD, Example, collate, groups_by_length
 from training.losses import answer_logits
 from training.models import context_length
 from training.run import TOKENS_PER_BATCH
-from training.tagging import macro_f1
+from training.tagging import macro_f1, read_gold, read_tags
 
 ROWS_AT_ONCE = 16  # of texts that are gone on with
+LONGEST_TAG = 16  # tokens
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ def score_closely(model: PreTrainedModel, examples: list[Example], con) -> dict[
     found = opinion(model, examples, con)
     median, p99 = np.quantile(torch.cat(found.masses).cpu().numpy(), (0.5, 0.99))
     figures = found.figures() | {"invalid_mass_median": float(median), "invalid_mass_p99": float(p99)}
-    if found.words:
-        right = [TAG.findall(spelling(example.answer, con.vocabulary)) for example in examples]
+    gold = read_gold([spelling(example.answer, con.vocabulary) for example in examples])
+    if gold is not None and found.words == sum(map(len, gold)):
+        right = [[tag for _, tag in words] for words in gold]
         written = [list(tags) for tags in right]
         place = {id(example): i for i, example in enumerate(examples)}
         for wrong, tag in zip(found.wrong, tags_written(model, found.wrong, con), strict=True):
@@ -109,23 +111,26 @@ def opinion(model: PreTrainedModel, examples: list[Example], con) -> Opinion:
     return found
 
 
-def tags_written(model: PreTrainedModel, wrongs: list[Wrong], con) -> list[bytes]:
-    """The tags that the model writes, taking the likeliest allowed tokens, from its first wrong choices on."""
-    found: dict[int, bytes] = {}
+def tags_written(model: PreTrainedModel, wrongs: list[Wrong], con) -> list[str]:
+    """The tags that the model writes, taking the likeliest allowed tokens, from its first wrong choices on.
+
+    "" where it comes to none: a token before the tag may be wrong, too, and the word itself go on for ever.
+    """
+    found = [""] * len(wrongs)
     going_on = dict(enumerate(wrongs))
-    while going_on:
+    for _ in range(LONGEST_TAG):
         for i, wrong in list(going_on.items()):
             state = int(con.walk([wrong.ids])[0, -1])
-            tags = TAG.findall(spelling(wrong.ids, con.vocabulary) + con.forced_bytes(state))
-            if len(tags) > wrong.word:
-                found[i] = tags[wrong.word]
+            tags = read_tags(spelling(wrong.ids, con.vocabulary) + con.forced_bytes(state))
+            found[i] = tags[wrong.word] if len(tags) > wrong.word else ""
+            if found[i]:
                 del going_on[i]
         tokens = likeliest_tokens(model, list(going_on.values()), con)
         going_on = {
             i: Wrong(wrong.example, wrong.word, [*wrong.ids, token])
             for (i, wrong), token in zip(going_on.items(), tokens, strict=True)
         }
-    return [found[i] for i in range(len(wrongs))]
+    return found
 
 
 @torch.inference_mode()

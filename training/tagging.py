@@ -27,9 +27,12 @@ def read_gold(answers: Sequence[bytes]) -> list[Words] | None:
 
 def read_words(answer: Answer) -> Words:
     """The words that a model wrote, of a broken answer those before the break; a tag that was not reached is ""."""
-    kept = answer.kept.decode(errors="ignore")  # a text cut off within a character ends with a part of it
-    read = from_json(kept, allow_partial=True) if kept else {}
-    return [(entry["text"], entry.get("pos", "")) for entry in read.get("tokens", []) if "text" in entry]
+    return [(entry["text"], entry.get("pos", "")) for entry in _entries(answer.kept) if "text" in entry]
+
+
+def read_tags(answer: bytes) -> list[str]:
+    """The tags of an answer that may have no end yet; "" in an entry whose tag has none, or is not there."""
+    return [entry.get("pos", "") for entry in _entries(answer)]
 
 
 def copying(answers: list[Answer], gold: list[Words]) -> dict[str, float]:
@@ -72,8 +75,9 @@ def macro_f1(right: Sequence[str], written: Sequence[str]) -> float:
     """The mean over tags of 2·tp / (2·tp + fp + fn), the harmonic mean of precision and recall.
 
     Over the tags that occur among the right or the written ones, as in scikit-learn; a tag that is never hit has 0.
+    A written "" is none, and only makes the right one missed.
     """
-    in_right, in_written = Counter(right), Counter(written)
+    in_right, in_written = Counter(right), Counter(filter(None, written))
     hits = Counter(a for a, b in zip(right, written, strict=True) if a == b)
     tags = in_right | in_written
     return sum(2 * hits[tag] / (in_right[tag] + in_written[tag]) for tag in tags) / len(tags)
@@ -88,6 +92,13 @@ def common_length(first: Sequence[str], second: Sequence[str]) -> int:
             row.append(above[j] + 1 if a == b else max(above[j + 1], row[j]))
         above = row
     return above[-1]
+
+
+def _entries(answer: bytes) -> list[dict]:
+    text = answer.decode(errors="ignore")  # one that is cut off within a character ends with a part of it
+    read = from_json(text, allow_partial=True) if text else {}
+    found = read.get("tokens", []) if isinstance(read, dict) else []
+    return [entry for entry in found if isinstance(entry, dict)]
 
 
 def _forms(words: Words) -> list[str]:
