@@ -21,7 +21,7 @@ matplotlib.use("Agg")  # a file is wanted, not a window
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogFormatter
 
 # Those of the page, by their names there: fastmask/corpus/report/page.css.
 INK, FAINT, LINE, BLUE = "#1c2126", "#5d6670", "#dde2e7", "#0072b2"
@@ -123,7 +123,8 @@ def learning_curves(arms: Sequence[Arm], curve: Curve) -> Figure:
     if curve.logarithmic:
         first.set_yscale("log")
     first.yaxis.set_major_formatter(percent if curve.percent else "{x:g}")
-    first.yaxis.set_minor_formatter("")
+    # Losses span little more than a power of ten, and masses several.
+    first.yaxis.set_minor_formatter("" if curve.percent else LogFormatter(minor_thresholds=(2, 0.5)))
     return figure
 
 
