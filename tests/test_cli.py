@@ -25,6 +25,22 @@ def test_inspect_tells_what_a_schema_compiles_to(tmp_path):
     assert facts[0]["bytes"] > 0
 
 
+def test_a_model_in_a_file_is_a_schema(tmp_path):
+    pytest.importorskip("pydantic")
+    file, same = tmp_path / "person.py", tmp_path / "person.json"
+    file.write_text(
+        "from __future__ import annotations\n"  # names are looked up in the module when the schema is made
+        "from pydantic import BaseModel\n"
+        "class Person(BaseModel):\n    name: str\n    likes: list[Thing]\n"
+        "class Thing(BaseModel):\n    name: str\n"
+    )
+    thing = json.loads(PERSON)
+    properties = {"name": {"type": "string"}, "likes": {"type": "array", "items": thing}}
+    same.write_text(json.dumps({"type": "object", "properties": properties, "required": ["name", "likes"]}))
+    facts = [json.loads(fastmask("inspect", schema, "--json").stdout) for schema in (f"{file}:Person", str(same))]
+    assert facts[0]["fingerprint"] == facts[1]["fingerprint"]
+
+
 def test_inspect_shows_the_regex_and_draws(tmp_path):
     shown = fastmask("inspect", PERSON, "--dot", str(tmp_path / "person.dot")).stdout
     told = json.loads(fastmask("inspect", PERSON, "--json", "--dot", str(tmp_path / "same.dot")).stdout)

@@ -41,6 +41,7 @@ from training.optimise import train
 from training.run import open_run
 from training.schema import AnnotatedSentence, AnnotatedToken, answer
 from training.score import score
+from training.sloppy import sloppy_answer
 from training.tokenizer import load_tokenizer
 
 # --- examples and batches ------------------------------------------------------------------------------------------
@@ -79,7 +80,7 @@ def test_a_space_of_the_tokenizer_is_taken_off():
 def test_every_answer_of_the_schema_is_accepted():
     con = fm.Constraint.from_schema(AnnotatedSentence, BYTES)
     words = [('"', "PUNCT"), ("\\", "SYM"), ("naïve", "ADJ"), ("東京", "PROPN"), ("🫖", "SYM"), ("", "X"), ("a b", "X")]
-    replies = [answer(words), answer([]), teacher.sloppy_answer(words * 9, random.Random(0))]
+    replies = [answer(words), answer([]), sloppy_answer(answer(words * 9), 0.4, random.Random(0))]
     checked = con.check([[*canonical_tokens(reply, ByteTokenizer(), BYTES), EOS] for reply in replies])
     assert list(checked.complete) == [True, True, False]
     built = AnnotatedSentence(tokens=[AnnotatedToken(text=form, pos=tag) for form, tag in words])
@@ -324,7 +325,7 @@ def test_the_demo_writes_everything(finished):
     names = ["teacher", "student-plain", "student", "finetuned"]
     numbers = json.loads((finished / "numbers.json").read_text(encoding="utf-8"))
     assert list(numbers["models"]) == names
-    assert numbers["data"]["accepted"] == numbers["data"]["sentences"] == 36
+    assert numbers["data"]["accepted"] == numbers["data"]["records"] == 36
     for model in numbers["models"].values():
         assert {"loss", "invalid_mass", "tag_accuracy"} < set(model["scores"])
         assert np.isfinite(list(model["scores"].values())).all()
@@ -380,7 +381,7 @@ def test_sentences_of_one_s_own(finished, capsys):
 def test_labelling_goes_on_where_it_was_killed(finished, tmp_path, greedy, monkeypatch):
     monkeypatch.setattr("training.label.PROMPTS_AT_ONCE", 2)
     run = open_run(finished)
-    model, texts = run.load("teacher"), [sentence.text for sentence in run.sentences[:5]]
+    model, texts = run.load("teacher"), [record.text for record in run.records[:5]]
     whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
     verdicts = label.label(run, model, texts, whole, greedy=greedy)
     rows = [json.loads(line) for line in whole.read_text(encoding="utf-8").splitlines()]
@@ -403,23 +404,23 @@ def test_labelling_goes_on_where_it_was_killed(finished, tmp_path, greedy, monke
 def test_answers_from_elsewhere(finished, tmp_path, capsys):
     run = open_run(finished)
     path = tmp_path / "answers.jsonl"
-    good = [{"input": s.text, "answer": answer(s.words), "model": "large"} for s in run.sentences[:3]]
+    good = [{"input": record.text, "answer": record.answer, "model": "large"} for record in run.records[:3]]
     bad = [
         {"input": "x", "answer": '{"tokens":[]'},
         {"input": "x", "answer": "no"},
-        {"input": "y " * 900, "answer": "{}"},
+        {"input": "y " * 900, "answer": answer([])},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in good + bad), encoding="utf-8")
     kept = label.read_answers(run, path)
     assert [example.answer for example in kept] == [example.answer for example in run.train[:3]]
     said = capsys.readouterr().out.replace("\n", " ")
-    assert "3 answers to learn from; left out: 1 too long, 2 not what the schema asks for" in said
+    assert "3 answers to learn from; left out: 2 refused by the schema, 1 too long" in said
     shutil.copytree(finished, tmp_path / "run")
     finetune.main(tmp_path / "run", steps=2, fresh=True, answers=path, name="labelled")
     assert open_run(tmp_path / "run").load("labelled").config.n_layer == 2
     for text, message in (
         ("", "no answer to learn from: it is empty"),
-        ('{"input": "x", "answer": "no"}', "no answer to learn from: 1 not what the schema asks for"),
+        ('{"input": "x", "answer": "no"}', "no answer to learn from: 1 refused by the schema"),
         ('{"input": "x"}\n', r"line 1: expected {\"input\""),
         ("[1]\n", "line 1: expected"),
         ("{\n", "line 1: no JSON"),
@@ -440,7 +441,7 @@ def test_too_long_is_counted_and_said(treebank, tmp_path, capsys):
     left_out = run.numbers()["data"]["too_long"]
     assert 0 < left_out < 72
     assert left_out == 72 - len(run.train) - len(run.heldout)
-    assert len(run.sentences) == len(run.train)
+    assert len(run.records) == len(run.train)
     assert f"{left_out} longer than {limit} tokens, left out" in capsys.readouterr().out
 
 

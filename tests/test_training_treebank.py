@@ -5,8 +5,9 @@ import pytest
 pytest.importorskip("conllu")
 
 from fastmask import FastmaskError
-from training.errors import TreebankError
-from training.treebank import DOCUMENT_LENGTH, read_treebank, split_by_document
+from training.errors import TrainingError, TreebankError
+from training.records import split_by_document
+from training.treebank import DOCUMENT_LENGTH, read_treebank
 
 GOOD = """\
 # newdoc id = kettle
@@ -117,5 +118,5 @@ def test_no_document_stands_on_both_sides(written):
 
 
 def test_one_document_cannot_be_split(written):
-    with pytest.raises(TreebankError, match="larger treebank"):
+    with pytest.raises(TrainingError, match="give more documents"):
         split_by_document(read_treebank([written(GOOD)]), 0.2, seed=0)

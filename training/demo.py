@@ -17,7 +17,6 @@ from training.distil import STUDENT_STEPS, distil, new_student
 from training.evaluate import SAMPLES, evaluate
 from training.finetune import FINETUNE_STEPS, finetune
 from training.losses import PENALTY, Objective
-from training.models import load_model
 from training.prepare import MAX_LENGTH, prepare
 from training.program import Heldout, MaxLength, Penalty, Samples, Seed, Steps, Tokenizer, Treebank, program
 from training.report import report
@@ -51,7 +50,7 @@ def demo(
     plain, better = new_student(run, student), new_student(run, student)
 
     if teacher:
-        teaching = load_model(teacher)
+        teaching = run.load(teacher)
         run.record("teacher", title=f"teacher ({Path(teacher).name})", history=[], source=teacher)
     else:
         teaching = train_teacher(run, steps=teacher_steps)

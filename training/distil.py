@@ -17,19 +17,20 @@ from training.losses import PENALTY, Objective, distillation, format_loss
 from training.models import check_fits, tiny_gpt2
 from training.on_policy import own_samples
 from training.optimise import train
-from training.program import OnPolicyMask, Penalty, RunFolder, Steps, program
+from training.program import DeviceMap, Dtype, Layers, OnPolicyMask, Penalty, RunFolder, Steps, Width, program
 from training.run import TOKENS_PER_BATCH, Run, open_run
 from training.score import score
 
 STUDENT_STEPS = 600
 LEARNING_RATE = 3e-3
+LAYERS, WIDTH = 2, 96
 
 
-def new_student(run: Run, name: str | None = None) -> PreTrainedModel:
+def new_student(run: Run, name: str | None = None, layers: int = LAYERS, width: int = WIDTH) -> PreTrainedModel:
     """A small GPT-2 with fresh weights, or any causal language model."""
     if name:
         return check_fits("student", run.load(name), run.settings.width, run.settings.max_length)
-    return tiny_gpt2(layers=2, width=96, seed=run.settings.seed + 1, **run.tiny_model_settings)
+    return tiny_gpt2(layers=layers, width=width, seed=run.settings.seed + 1, **run.tiny_model_settings)
 
 
 def distil(
@@ -74,7 +75,11 @@ def main(
     on_policy_mask: OnPolicyMask = 0.0,
     name: Annotated[str, typer.Option(help="the student is kept as RUN/NAME")] = "student",
     student: Annotated[str | None, typer.Option(help="start from this model in place of a fresh small one")] = None,
+    layers: Layers = LAYERS,
+    width: Width = WIDTH,
     teacher: Annotated[str, typer.Option(help="a model of the run, or any other by name or path")] = "teacher",
+    dtype: Dtype = "auto",
+    device_map: DeviceMap = None,
     steps: Steps = STUDENT_STEPS,
 ) -> None:
     """Distil a teacher into a student."""
@@ -88,7 +93,14 @@ def main(
         on_policy_mask=on_policy_mask,
     )
     opened = open_run(run)
-    distil(opened, opened.load(teacher), new_student(opened, student), name=name, objective=objective, steps=steps)
+    distil(
+        opened,
+        opened.load(teacher, dtype=dtype, device_map=device_map),
+        new_student(opened, student, layers, width),
+        name=name,
+        objective=objective,
+        steps=steps,
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Sentences → token ids with an exact boundary → padded batches with a state at every position.
+"""Texts and answers → token ids with an exact boundary → padded batches with a state at every position.
 
-An example reads `sentence <eos> {"tokens":[…]} <eos>`. Prompt and answer are tokenised apart and joined, so
-no token straddles the boundary. `states[b, t]` goes with `logits[b, t]`, the prediction of token t+1; the
-loss therefore lives at t = start-1 … length-2, and nowhere else.
+An example reads `text <eos> answer <eos>`, such as `Get up! <eos> {"tokens":[…]} <eos>`. Prompt and answer are
+tokenised apart and joined, so no token straddles the boundary. `states[b, t]` goes with `logits[b, t]`, the
+prediction of token t+1; the loss therefore lives at t = start-1 … length-2, and nowhere else.
 """
 
 import random
@@ -15,9 +15,11 @@ from torch import Tensor
 
 from fastmask.canonical import canonical_tokens, spelling
 from training.errors import TrainingError
+from training.schema import TAGS
 
 NO_WORD = -1
-TAG = re.compile(rb'"pos":"([A-Z]+)"')  # a quote inside a word is escaped, so this finds tags and nothing else
+# A whole entry, so that answers of other tasks have no tags; a quote inside a word is escaped.
+TAG = re.compile(rb'\{"text":"(?:[^"\\]|\\.)*","pos":"(%b)"\}' % "|".join(TAGS).encode())
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Example:
     name: str
     tokens: list[int]  # [T] prompt, EOS, answer, EOS
     start: int  # index of the first answer token
-    word: list[int]  # [T] the word to whose tag a token belongs, or NO_WORD
+    word: list[int]  # [T] the word to whose tag a token belongs, or NO_WORD; other tasks know that alone
 
     @property
     def prompt(self) -> list[int]:
@@ -45,8 +47,29 @@ def encode(name: str, text: str, answer: str, tokenizer, vocab) -> Example:
 
 def prompt_of(name: str, text: str, tokenizer) -> Example:
     """An example whose answer is yet to be given."""
-    tokens = [*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    tokens = [*_beginning(tokenizer), *ids, tokenizer.eos_token_id]
     return Example(name, tokens, len(tokens), [NO_WORD] * len(tokens))
+
+
+def _beginning(tokenizer) -> list[int]:
+    """BOS, where the tokenizer puts it before a text: models such as Llama and Gemma never saw a text without."""
+    bos = getattr(tokenizer, "bos_token_id", None)
+    return [bos] if bos is not None and tokenizer("").input_ids[:1] == [bos] else []
+
+
+def require_room(prompts: list[Example], max_length: int) -> None:
+    """Behind every prompt an answer must fit, if only its first token.
+
+    Raises:
+        TrainingError: a prompt that leaves no room; the longest is named.
+    """
+    longest = max(prompts, key=lambda prompt: prompt.start)
+    if longest.start >= max_length:
+        raise TrainingError(
+            f"a prompt of {longest.start:,} tokens leaves no room for an answer, the run's models read {max_length:,}:"
+            f" {longest.name[:60]!r}…; shorten it, or begin a run with a greater --max-length"
+        )
 
 
 def words_of_tags(answer: str, ids: list[int], vocab) -> list[int]:

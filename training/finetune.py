@@ -11,13 +11,13 @@ import typer
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from training.distil import new_student
+from training.distil import LAYERS, WIDTH, new_student
 from training.examples import Batch, Example, endless_batches
 from training.label import read_answers
 from training.losses import cross_entropy, format_loss
 from training.on_policy import own_samples
 from training.optimise import train
-from training.program import OnPolicyMask, RunFolder, Steps, program
+from training.program import Layers, OnPolicyMask, RunFolder, Steps, Width, program
 from training.run import TOKENS_PER_BATCH, Run, open_run
 from training.score import score
 
@@ -33,13 +33,15 @@ def finetune(
     name: str,
     answers: list[Example] | None = None,
     on_policy_mask: float = 0.0,
+    layers: int = LAYERS,
+    width: int = WIDTH,
     steps: int = FINETUNE_STEPS,
 ) -> PreTrainedModel:
     """Goes on from the run's model `start`, or from a fresh student, and keeps the result under `name`.
 
     It learns from `answers`, or from the treebank's.
     """
-    student = new_student(run, start)
+    student = new_student(run, start, layers, width)
     title = f"{run.numbers()['models'][start]['title']}, fine-tuned" if start else "fine-tuned only"
     title += f", mask on own samples × {on_policy_mask:g}" if on_policy_mask else ""
     torch.manual_seed(run.settings.seed)
@@ -70,6 +72,8 @@ def main(
     answers: Annotated[Path | None, typer.Option(help="a JSONL file of answers, see training.label")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="begin with fresh weights")] = False,
     on_policy_mask: OnPolicyMask = 0.0,
+    layers: Layers = LAYERS,
+    width: Width = WIDTH,
     name: Annotated[str, typer.Option(help="the result is kept as RUN/NAME")] = "finetuned",
     steps: Steps = FINETUNE_STEPS,
 ) -> None:
@@ -81,6 +85,8 @@ def main(
         name=name,
         answers=read_answers(opened, answers) if answers else None,
         on_policy_mask=on_policy_mask,
+        layers=layers,
+        width=width,
         steps=steps,
     )
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from transformers import PreTrainedModel
 
 from training.errors import TrainingError
-from training.examples import prompt_of
+from training.examples import prompt_of, require_room
 from training.program import RunFolder, program
 from training.run import Run, open_run
 from training.sampling import WAYS, Answer, sample
@@ -29,12 +29,7 @@ def generate(
     """An answer to each text, by the way it was written: two of `training.sampling.WAYS`, free and constrained."""
     model.eval()
     prompts = [prompt_of(text, text, run.tokenizer) for text in texts]
-    longest = max(prompt.start for prompt in prompts)
-    if longest >= run.settings.max_length:
-        raise TrainingError(
-            f"a sentence of {longest:,} tokens leaves no room for an answer: the run's models read"
-            f" {run.settings.max_length:,}"
-        )
+    require_room(prompts, run.settings.max_length)
     ways = [name for name, way in WAYS.items() if way.greedy == greedy]
     return {way: sample(run, model, prompts, way, title=title, seed=seed) for way in ways}
 

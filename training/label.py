@@ -17,13 +17,14 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from fastmask.canonical import spelling
-from fastmask.errors import InputError
 from fastmask.hf import ConstraintLogitsProcessor
 from training.errors import TrainingError
-from training.examples import Example, encode, prompt_of
-from training.program import RunFolder, program
+from training.examples import Example, prompt_of, require_room
+from training.program import DeviceMap, Dtype, RunFolder, program
+from training.records import read_jsonl, read_rows
 from training.run import Run, open_run
 from training.sampling import PROMPTS_AT_ONCE, continue_prompts, judge
+from training.sift import sift
 
 
 def label(run: Run, teacher: PreTrainedModel, texts: list[str], out: Path, *, greedy: bool = False) -> Counter:
@@ -31,64 +32,42 @@ def label(run: Run, teacher: PreTrainedModel, texts: list[str], out: Path, *, gr
 
     A run that was killed goes on where its file ends, and gives the same rows: each batch has a seed of its own.
     """
+    prompts = [prompt_of(text, text, run.tokenizer) for text in texts]
+    if not prompts:
+        raise TrainingError("there is no text to answer")
+    require_room(prompts, run.settings.max_length)
     done = _whole_batches(out, texts)
     teacher.eval()
     processors = [ConstraintLogitsProcessor(run.con)]
     with out.open("a", encoding="utf-8") as file:
         for begin in tqdm(range(done, len(texts), PROMPTS_AT_ONCE), desc="labelling", unit="batch", dynamic_ncols=True):
             torch.manual_seed(run.settings.seed + begin)
-            prompts = [prompt_of(text, text, run.tokenizer) for text in texts[begin : begin + PROMPTS_AT_ONCE]]
+            batch = prompts[begin : begin + PROMPTS_AT_ONCE]
             answers = continue_prompts(
-                teacher, prompts, run.tokenizer.eos_token_id, run.settings.max_length, processors, greedy=greedy
+                teacher, batch, run.tokenizer.eos_token_id, run.settings.max_length, processors, greedy=greedy
             )
-            for prompt, answer, verdict in zip(prompts, answers, judge(answers, run.con), strict=True):
+            for prompt, answer, verdict in zip(batch, answers, judge(answers, run.con), strict=True):
                 text = spelling(answer, run.vocab).decode(errors="replace")
                 row = {"input": prompt.name, "answer": text, "verdict": verdict}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()
-    return Counter(row["verdict"] for row in _rows(out))
+    return Counter(row["verdict"] for _, row in read_rows(out))
 
 
 def read_answers(run: Run, path: Path) -> list[Example]:
     """The rows of a JSONL file that the schema accepts and the run's models can read; what is left out is counted.
 
     Raises:
-        TrainingError: a row that is no `{"input": text, "answer": text}`, with its line; none that can be learnt from.
+        TrainingError: a row that is no `{"input": …, "answer": …}`, with its line; none that can be learnt from.
     """
-    examples, left_out = [], Counter()
-    for number, row in enumerate(_rows(path), start=1):
-        if not all(isinstance(row.get(key), str) for key in ("input", "answer")):
-            raise TrainingError(f'{path}, line {number}: expected {{"input": text, "answer": text}}, got {row!r:.80}')
-        try:
-            example = encode(f"line {number}", row["input"], row["answer"], run.tokenizer, run.vocab)
-        except InputError:  # bytes that the tokenizer cannot spell
-            left_out["not spelled by the tokenizer"] += 1
-            continue
-        if len(example.tokens) > run.settings.max_length:
-            left_out["too long"] += 1
-        else:
-            examples.append(example)
-    verdicts = judge([example.answer for example in examples], run.con) if examples else []
-    good = [example for example, verdict in zip(examples, verdicts, strict=True) if verdict == "valid"]
-    left_out["not what the schema asks for"] = len(examples) - len(good)
-    said = ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count)
+    sifted = sift(read_jsonl([path]), run.tokenizer, run.con, run.settings.max_length)
+    good = [found for found in sifted if isinstance(found, Example)]
+    left_out = Counter(found.reason for found in sifted if not isinstance(found, Example))
+    said = ", ".join(f"{count:,} {why}" for why, count in left_out.items())
     print(f"{len(good):,} answers to learn from" + (f"; left out: {said}" if said else ""))
     if not good:
         raise TrainingError(f"{path} holds no answer to learn from: {said or 'it is empty'}")
     return good
-
-
-def _rows(path: Path) -> list[dict]:
-    if not path.exists():
-        raise TrainingError(f"there is no file {path}")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise TrainingError(f"{path}, line {number}: no JSON: {error}") from None
-        rows.append(row if isinstance(row, dict) else {"": row})
-    return rows
 
 
 def _whole_batches(out: Path, texts: list[str]) -> int:
@@ -113,6 +92,8 @@ def main(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="the JSONL file that is written, or gone on with")],
     teacher: Annotated[str, typer.Option(help="a model of the run, or any other by name or path")] = "teacher",
+    dtype: Dtype = "auto",
+    device_map: DeviceMap = None,
     inputs: Annotated[
         Path | None, typer.Option(help="a text file, a sentence a line; default: those of the run")
     ] = None,
@@ -122,8 +103,9 @@ def main(
 ) -> None:
     """Let a teacher answer sentences under the constraint."""
     opened = open_run(run)
-    texts = inputs.read_text(encoding="utf-8").splitlines() if inputs else [s.text for s in opened.sentences]
-    verdicts = label(opened, opened.load(teacher), [text for text in texts if text.strip()], out, greedy=greedy)
+    texts = inputs.read_text(encoding="utf-8").splitlines() if inputs else [record.text for record in opened.records]
+    model = opened.load(teacher, dtype=dtype, device_map=device_map)
+    verdicts = label(opened, model, [text for text in texts if text.strip()], out, greedy=greedy)
     print(", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.items()), f"in {out}")
 
 

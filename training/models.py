@@ -20,9 +20,18 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def load_model(name: str) -> PreTrainedModel:
+def load_model(name: str, *, dtype: str = "auto", device_map: str | None = None) -> PreTrainedModel:
+    """Any causal language model, in the dtype that it was saved in or another (`bfloat16`).
+
+    Raises:
+        TrainingError: there is none of this name, or no such dtype or device map.
+    """
+    short = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+    if dtype != "auto" and not getattr(getattr(torch, short.get(dtype, dtype), None), "is_floating_point", False):
+        raise TrainingError(f"no dtype of a model: {dtype!r}; expected auto, bfloat16, float16 or float32")
     with loading("causal language model", name):
-        return AutoModelForCausalLM.from_pretrained(name).to(device())
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=short.get(dtype, dtype), device_map=device_map)
+    return model if device_map else model.to(device())
 
 
 def load_config(name: str) -> PretrainedConfig:
@@ -30,13 +39,37 @@ def load_config(name: str) -> PretrainedConfig:
         return AutoConfig.from_pretrained(name)
 
 
+HEAD_WIDTH = 32
+
+
 def tiny_gpt2(*, layers: int, width: int, vocab_size: int, context: int, eos: int, seed: int) -> PreTrainedModel:
+    if layers < 1 or width < 1 or width % HEAD_WIDTH:
+        raise TrainingError(
+            f"a model from scratch has at least one layer, and heads of {HEAD_WIDTH}: --width must be a multiple of"
+            f" that; got {layers} layer(s), width {width}"
+        )
     torch.manual_seed(seed)
     config = GPT2Config(
-        n_layer=layers, n_embd=width, n_head=width // 32, vocab_size=vocab_size, n_positions=context,
+        n_layer=layers, n_embd=width, n_head=width // HEAD_WIDTH, vocab_size=vocab_size, n_positions=context,
         bos_token_id=eos, eos_token_id=eos, embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0,
     )  # fmt: skip
     return GPT2LMHeadModel(config).to(device())
+
+
+@torch.no_grad()
+def widen(model: PreTrainedModel, width: int) -> PreTrainedModel:
+    """The model itself, with embeddings and logits for `width` tokens; the new ones begin as the mean of the others.
+
+    A new token's logit is then the mean of the others', so that its probability is at most one in as many as there were
+    (Hewitt, "Initializing New Word Embeddings for Pretrained Language Models", 2021): what a model says hardly changes.
+    """
+    before = logit_width(model.config)
+    model.resize_token_embeddings(width, mean_resizing=False)
+    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):  # often the same weights
+        for weight in (layer.weight, getattr(layer, "bias", None)):
+            if weight is not None:
+                weight[before:] = weight[:before].mean(0)
+    return model
 
 
 def logit_width(config: PretrainedConfig) -> int:

@@ -1,16 +1,25 @@
-"""Treebank, tokenizer and constraint → a run: every answer is checked against the schema before anything is trained."""
+"""Texts and answers, tokenizer, schema → a run: every answer is checked before anything is trained."""
 
+import json
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich import print
+from rich.markup import escape
 
+import fastmask as fm
+from fastmask.cli.loading import load_schema
+from training.errors import TrainingError
 from training.models import context_length, device, load_config, logit_width
 from training.program import Heldout, MaxLength, Seed, Tokenizer, Treebank, program
-from training.run import Run, Settings, build, read_and_split, write_json
-from training.schema import answer
-from training.tokenizer import load_tokenizer, train_bpe
+from training.records import Record
+from training.run import LEFT_OUT, Run, Settings, build, read_and_split, write_json
+from training.schema import TAGGING
+from training.sift import NOT_SPELLED, REFUSED, TOO_LONG
+from training.tokenizer import add_pad, load_tokenizer, require_same_tokens, train_bpe
 
 OWN_TREEBANK = Path(__file__).parent / "treebank"
 MAX_LENGTH = 512
@@ -20,6 +29,8 @@ def prepare(
     out: Path,
     *,
     treebank: list[str] | None = None,
+    jsonl: list[str] | None = None,
+    schema: str | None = None,
     heldout: list[str] | None = None,
     tokenizer: str | None = None,
     teacher: str | None = None,
@@ -27,30 +38,78 @@ def prepare(
     seed: int = 0,
 ) -> Run:
     """Starts a run in the folder `out`. A named teacher brings its tokenizer and the width of its logits."""
-    if treebank is None:
+    require_one_task(treebank, jsonl, schema)
+    load_schema(schema or TAGGING)  # to find out now what cannot be imported
+    if not treebank and not jsonl:
         treebank = [str(OWN_TREEBANK / "train.conllu")]
         heldout = heldout or [str(OWN_TREEBANK / "dev.conllu")]
-    training, held_out = read_and_split(treebank, heldout or [], seed)
+    training, held_out = read_and_split(treebank or [], jsonl or [], heldout or [], seed)
     if tokenizer or teacher:
         loaded = load_tokenizer(tokenizer or teacher)
     else:
-        loaded = train_bpe(text for s in training for text in (s.text, answer(s.words)))
-    width = len(loaded)
+        loaded = train_bpe(text for record in training for text in (record.text, record.answer))
+    add_pad(loaded)
+    width = fm.Vocabulary.from_tokenizer(loaded).size
     if teacher:
         config = load_config(teacher)
-        width, max_length = logit_width(config), min(max_length, context_length(config) or max_length)
+        width, max_length = max(width, logit_width(config)), min(max_length, context_length(config) or max_length)
     loaded.save_pretrained(out / "tokenizer")  # makes the folder, too
-    settings = Settings(treebank, heldout or [], tokenizer or teacher or "trained on the text", width, max_length, seed)
-    run, counts = build(out, settings, training, held_out)
+    settings = Settings(
+        treebank or [], heldout or [], tokenizer or teacher or "trained on the text", width, max_length, seed,
+        jsonl or [], schema or TAGGING,
+    )  # fmt: skip
+    run = build(out, settings, training, held_out)
+    if teacher and tokenizer:
+        require_same_tokens(teacher, run.vocab)
+    lines = [json.dumps(asdict(left_out), ensure_ascii=False) for left_out in run.left_out]
+    (out / LEFT_OUT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    counts = count(run, training + held_out)
+    report_counts(run, counts)
+    run.require_both_sides()
     write_json(out / "numbers.json", {"settings": vars(settings), "data": counts, "models": {}})
-    report_counts(counts, settings)
     return run
 
 
-def report_counts(counts: dict, settings: Settings) -> None:
-    print(f"{counts['sentences']:,} sentences in {counts['documents']} documents")
-    print(f"{counts['accepted']:,} of {counts['sentences']:,} answers accepted by the schema")
-    print(f"{counts['too_long']:,} longer than {settings.max_length} tokens, left out (longest: {counts['longest']:,})")
+def require_one_task(treebank: list[str] | None, jsonl: list[str] | None, schema: str | None) -> None:
+    if treebank and jsonl:
+        raise TrainingError("give --treebank or --jsonl, not both: a run has one task")
+    if jsonl and not schema:
+        raise TrainingError("--jsonl says nothing about what an answer looks like: give --schema, too")
+    if schema and not jsonl:
+        raise TrainingError(f"--schema goes with --jsonl: the answers to a treebank are those of {TAGGING}")
+
+
+def count(run: Run, records: list[Record]) -> dict[str, int]:
+    """What became of the records, in figures."""
+    reasons = Counter(left_out.reason for left_out in run.left_out)
+    lengths = [*(len(example.tokens) for example in run.train + run.heldout), *(row.tokens for row in run.left_out)]
+    return {
+        "records": len(records),
+        "documents": len({record.document for record in records}),
+        "accepted": len(records) - reasons[REFUSED] - reasons[NOT_SPELLED],
+        "refused": reasons[REFUSED],
+        "not_spelled": reasons[NOT_SPELLED],
+        "too_long": reasons[TOO_LONG],
+        "longest": max(lengths, default=0),
+        "train": len(run.train),
+        "heldout": len(run.heldout),
+        "vocabulary": run.vocab.size,
+        "states": run.con.num_states,
+    }
+
+
+def report_counts(run: Run, counts: dict[str, int]) -> None:
+    print(f"{counts['records']:,} records in {counts['documents']:,} documents")
+    print(f"{counts['accepted']:,} of {counts['records']:,} answers accepted by the schema")
+    if counts["not_spelled"]:
+        print(f"{counts['not_spelled']:,} answers cannot be spelled by the tokenizer")
+    longest = f"(longest: {counts['longest']:,})"
+    print(f"{counts['too_long']:,} longer than {run.settings.max_length:,} tokens, left out {longest}")
+    for reason in sorted({left_out.reason for left_out in run.left_out}):
+        first = next(left_out for left_out in run.left_out if left_out.reason == reason)
+        print(f"[red]left out, for example:[/red] {escape(str(first))}")
+    if run.left_out:
+        print(f"all that is left out, with the reason: {escape(str(run.folder / LEFT_OUT))}")
     print(f"{counts['train']:,} to learn from, {counts['heldout']:,} held out, by document")
     print(f"vocabulary of {counts['vocabulary']:,} tokens, {counts['states']} states, on {device()}")
 
@@ -58,15 +117,31 @@ def report_counts(counts: dict, settings: Settings) -> None:
 def main(
     out: Annotated[Path, typer.Option(help="the run's folder")],
     treebank: Treebank = None,
+    jsonl: Annotated[
+        list[str] | None,
+        typer.Option(help='rows {"input": text, "answer": text or JSON value} of any task; several may be given'),
+    ] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(help="of the rows' answers: a pydantic model's package.module:Model or file.py:Model, or a .json"),
+    ] = None,
     heldout: Heldout = None,
     tokenizer: Tokenizer = None,
     teacher: Annotated[str | None, typer.Option(help="by name or path: its tokenizer and width are used")] = None,
     max_length: MaxLength = MAX_LENGTH,
     seed: Seed = 0,
 ) -> None:
-    """Begin a run: read and split the treebank, make the tokenizer, check every answer against the schema."""
+    """Begin a run: read and split a treebank or any task's rows, make the tokenizer, check every answer."""
     prepare(
-        out, treebank=treebank, heldout=heldout, tokenizer=tokenizer, teacher=teacher, max_length=max_length, seed=seed
+        out,
+        treebank=treebank,
+        jsonl=jsonl,
+        schema=schema,
+        heldout=heldout,
+        tokenizer=tokenizer,
+        teacher=teacher,
+        max_length=max_length,
+        seed=seed,
     )
 
 

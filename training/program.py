@@ -15,10 +15,14 @@ Treebank = Annotated[
     list[str] | None, typer.Option(help="a CoNLL-U file; several may be given; default: the project's own")
 ]
 Heldout = Annotated[
-    list[str] | None, typer.Option(help="a CoNLL-U file to hold out; default: whole documents of the treebank")
+    list[str] | None, typer.Option(help="a file to hold out, of the same kind; default: whole documents of the others")
 ]
 Tokenizer = Annotated[str | None, typer.Option(help="by name or path; default: the teacher's, or trained on the text")]
 MaxLength = Annotated[int, typer.Option(min=1, help="in tokens; longer examples are counted and left out")]
+Layers = Annotated[int, typer.Option(min=1, help="of a model from scratch")]
+Width = Annotated[int, typer.Option(min=1, help="of a model from scratch: a multiple of 32, the width of a head")]
+Dtype = Annotated[str, typer.Option(help="of the teacher's weights, such as bfloat16; auto: as they were saved")]
+DeviceMap = Annotated[str | None, typer.Option(help="auto spreads the teacher over all devices; default: one device")]
 Steps = Annotated[int, typer.Option(min=1, help="training steps")]
 Penalty = Annotated[float, typer.Option(min=0, help="off the teacher's disallowed logits; 0 is plain, inf is allowed")]
 OnPolicyMask = Annotated[

@@ -5,35 +5,38 @@ settings, and all that was measured. `training.prepare` begins it; any later sta
 """
 
 import json
-from dataclasses import dataclass
-from itertools import compress
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich import print
-from rich.markup import escape
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import fastmask as fm
-from fastmask.canonical import spelling
+from fastmask.cli.loading import load_schema
 from training.errors import TrainingError
-from training.examples import Example, encode
-from training.models import load_model
-from training.schema import AnnotatedSentence, answer
-from training.tokenizer import load_tokenizer
-from training.treebank import Sentence, read_treebank, split_by_document
+from training.examples import Example
+from training.models import load_model, logit_width, widen
+from training.records import Record, read_jsonl, split_by_document
+from training.schema import TAGGING
+from training.sift import TOO_LONG, LeftOut, sift
+from training.tokenizer import load_tokenizer, require_same_tokens
+from training.treebank import read_treebank
 
-HELD_OUT_SHARE = 0.15  # of the sentences, where no held-out file is given
+HELD_OUT_SHARE = 0.15  # of the records, where no held-out file is given
+LEFT_OUT = "left_out.jsonl"  # in the run's folder: what cannot be learnt from, and why
 TOKENS_PER_BATCH = 768  # with padding; small models learn more from many small steps than from few large ones
 
 
 @dataclass(frozen=True)
 class Settings:
     treebank: list[str]
-    heldout: list[str]  # empty: whole documents of the treebank are held out
+    heldout: list[str]  # of the same kind; empty: whole documents are held out
     tokenizer: str  # where it came from; the run keeps its own copy
     width: int  # of the logits
     max_length: int  # tokens of prompt and answer together
     seed: int
+    jsonl: list[str] = field(default_factory=list)  # inputs and answers of any task; there is no treebank then
+    schema: str = TAGGING  # where it came from: a file, or a pydantic model's module or file and name
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,10 @@ class Run:
     tokenizer: PreTrainedTokenizerBase
     vocab: fm.Vocabulary
     con: fm.Constraint
-    sentences: list[Sentence]  # to learn from
+    records: list[Record]  # to learn from
     train: list[Example]  # the same, encoded
     heldout: list[Example]
+    left_out: list[LeftOut]  # of either side
 
     def record(self, name: str, **facts) -> None:
         """Adds what is known about one model to `numbers.json`."""
@@ -62,9 +66,18 @@ class Run:
         self.tokenizer.save_pretrained(self.folder / name)
         self.record(name, **facts)
 
-    def load(self, name: str) -> PreTrainedModel:
-        """A model of this run, or any other by name or path."""
-        return load_model(self.source(name))
+    def load(self, name: str, *, dtype: str = "auto", device_map: str | None = None) -> PreTrainedModel:
+        """A model of this run, or any other by name or path, with logits for all of the run's tokens.
+
+        Raises:
+            TrainingError: there is none, or its tokens are not the run's.
+        """
+        source = self.source(name)
+        require_same_tokens(source, self.vocab)
+        model = load_model(source, dtype=dtype, device_map=device_map)
+        missing = self.vocab.tokens[logit_width(model.config) :]
+        # Such as the token for padding that `prepare` adds. Tokens of text cannot be made up.
+        return widen(model, self.settings.width) if missing and not any(missing) else model
 
     def source(self, name: str) -> str:
         """Where a model lies: its folder in this run, or else its name or path."""
@@ -75,6 +88,21 @@ class Run:
     def some_heldout(self, count: int = 48) -> list[Example]:
         """At most `count` held-out examples, spread evenly over the documents."""
         return self.heldout[:: -(-len(self.heldout) // count)]
+
+    def require_both_sides(self) -> None:
+        """
+        Raises:
+            TrainingError: there is nothing to learn from, or nothing held out.
+        """
+        if self.train and self.heldout:
+            return
+        reasons = Counter(left_out.reason for left_out in self.left_out)
+        said = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        raise TrainingError(
+            f"one side of the split is empty: {len(self.train):,} to learn from, {len(self.heldout):,} held out;"
+            f" left out: {f'{said}, see {self.folder / LEFT_OUT}' if said else 'none'}"
+            + (f"; allow a greater --max-length than {self.settings.max_length:,}" if reasons[TOO_LONG] else "")
+        )
 
     @property
     def tiny_model_settings(self) -> dict[str, int]:
@@ -90,63 +118,36 @@ def open_run(folder: Path) -> Run:
     if not (folder / "numbers.json").exists():
         raise TrainingError(f"{folder} holds no run; begin one with: python -m training.prepare --out {folder}")
     settings = Settings(**read_json(folder / "numbers.json")["settings"])
-    run, _ = build(folder, settings, *read_and_split(settings.treebank, settings.heldout, settings.seed))
+    run = build(folder, settings, *read_and_split(settings.treebank, settings.jsonl, settings.heldout, settings.seed))
+    run.require_both_sides()
     return run
 
 
-def build(folder: Path, settings: Settings, training: list[Sentence], heldout: list[Sentence]) -> tuple[Run, dict]:
-    """The run, and what became of the sentences in figures."""
+def build(folder: Path, settings: Settings, training: list[Record], heldout: list[Record]) -> Run:
     tokenizer = load_tokenizer(str(folder / "tokenizer"))
     vocab = fm.Vocabulary.from_tokenizer(tokenizer, size=settings.width)
-    con = fm.Constraint.from_schema(AnnotatedSentence, vocab)
-
-    sentences = training + heldout
-    examples = [encode(s.name, s.text, answer(s.words), tokenizer, vocab) for s in sentences]
-    accepted = accepted_answers(examples, vocab, con)
-    fits = [len(example.tokens) <= settings.max_length for example in examples]
-    kept = [ok and fit for ok, fit in zip(accepted, fits, strict=True)]
-    border = len(training)
-    run = Run(
+    con = fm.Constraint.from_schema(load_schema(settings.schema), vocab)
+    sides = [sift(side, tokenizer, con, settings.max_length) for side in (training, heldout)]
+    train, held_out = ([found for found in side if isinstance(found, Example)] for side in sides)
+    return Run(
         folder, settings, tokenizer, vocab, con,
-        sentences=list(compress(training, kept[:border])),
-        train=list(compress(examples[:border], kept[:border])),
-        heldout=list(compress(examples[border:], kept[border:])),
+        records=[record for record, found in zip(training, sides[0], strict=True) if isinstance(found, Example)],
+        train=train,
+        heldout=held_out,
+        left_out=[found for side in sides for found in side if isinstance(found, LeftOut)],
     )  # fmt: skip
-    counts = {
-        "sentences": len(sentences),
-        "documents": len({s.document for s in sentences}),
-        "accepted": sum(accepted),
-        "too_long": fits.count(False),
-        "longest": max(len(example.tokens) for example in examples),
-        "train": len(run.train),
-        "heldout": len(run.heldout),
-        "vocabulary": vocab.size,
-        "states": con.num_states,
-    }
-    if not run.train or not run.heldout:
-        raise TrainingError(
-            f"one side of the split is empty: {len(run.train)} sentences to learn from, {len(run.heldout)} held out, "
-            f"{counts['too_long']} left out for more than {settings.max_length} tokens; allow a greater length"
-        )
-    return run, counts
 
 
-def read_and_split(treebank: list[str], heldout: list[str], seed: int) -> tuple[list[Sentence], list[Sentence]]:
-    if heldout:
-        return read_treebank(treebank), read_treebank(heldout)
-    return split_by_document(read_treebank(treebank), HELD_OUT_SHARE, seed)
+def read_and_split(
+    treebank: list[str], jsonl: list[str], heldout: list[str], seed: int
+) -> tuple[list[Record], list[Record]]:
+    """(training, held-out) records: of a treebank or of JSONL files, of which the other list is empty."""
 
+    def read(paths: list[str]) -> list[Record]:
+        return read_jsonl(paths) if jsonl else [sentence.record for sentence in read_treebank(paths)]
 
-def accepted_answers(examples: list[Example], vocab, con) -> list[bool]:
-    """Which answers the schema accepts, all in one call; the first refusal is shown with its place."""
-    answers = [example.answer for example in examples]
-    checked = con.check(answers)
-    accepted = [bool(complete) for complete in checked.complete]
-    if not all(accepted):
-        row = accepted.index(False)
-        before = spelling(answers[row][: int(checked.first_error[row])], vocab).decode(errors="replace")
-        print(f"[red]refused by the schema:[/red] {escape(f'sentence {examples[row].name}, after …{before[-60:]}')}")
-    return accepted
+    records = read(treebank or jsonl)
+    return (records, read(heldout)) if heldout else split_by_document(records, HELD_OUT_SHARE, seed)
 
 
 def read_json(path: Path) -> dict:

@@ -1,4 +1,4 @@
-"""What an answer must look like: the words of a sentence, each with its Universal POS tag."""
+"""What an answer in tagging must look like: words, each with its Universal POS tag; and how any answer is spelled."""
 
 import json
 from typing import Literal, get_args
@@ -17,6 +17,9 @@ class AnnotatedToken(BaseModel):
 
 class AnnotatedSentence(BaseModel):
     tokens: list[AnnotatedToken]
+
+
+TAGGING = "training.schema:AnnotatedSentence"  # as `--schema` would name it
 
 
 def to_json(value) -> str:

@@ -1,85 +1,113 @@
-"""The teacher: by name or path, or a small one trained here on deliberately sloppy answers.
-
-A teacher that is already perfect in the format leaves a penalty nothing to do, and a small one trained on
-clean answers is nearly that. Large pretrained teachers are not: they know the task, and many ways to write
-its answer down. So ours learns from answers in which a share of the entries has other key names, other
-spellings of the tag, or odd punctuation, and in which a comma may follow the last entry. What it says about
-words and tags is right; the way it says it often is not.
-"""
+"""The teacher: a small one from scratch, or any causal language model, trained on sloppy answers or on clean ones."""
 
 import random
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich import print
 from transformers import PreTrainedModel
 
+from fastmask.errors import InputError
+from training.errors import TrainingError
 from training.examples import Example, encode, endless_batches
 from training.losses import cross_entropy
-from training.models import tiny_gpt2
+from training.models import check_fits, tiny_gpt2
 from training.optimise import train
-from training.program import RunFolder, Steps, program
+from training.program import DeviceMap, Dtype, Layers, RunFolder, Steps, Width, program
 from training.run import TOKENS_PER_BATCH, Run, open_run
-from training.schema import to_json
 from training.score import score
+from training.sloppy import sloppy_answer
 
 TEACHER_STEPS = 900
 LEARNING_RATE = 2e-3
+FINETUNE_LEARNING_RATE = 5e-5  # of a model that has learnt before
+LAYERS, WIDTH = 2, 128
 SLOPPINESS = 0.4  # the share of entries with a slip
-SLOPPY_COPIES = 4  # answers to each sentence, each sloppy in its own way
+SLOPPY_COPIES = 4  # answers to each text, each sloppy in its own way
 
 
-def sloppy_answer(words: list[tuple[str, str]], rng: random.Random) -> str:
-    entries = [sloppy_entry(form, tag, rng) for form, tag in words]
-    last_comma = "," if rng.random() < SLOPPINESS else ""
-    return '{"tokens":[' + ",".join(entries) + last_comma + "]}"
+def train_teacher(
+    run: Run,
+    model: PreTrainedModel | None = None,
+    *,
+    title: str = "teacher",
+    sloppiness: float = SLOPPINESS,
+    steps: int = TEACHER_STEPS,
+    learning_rate: float = LEARNING_RATE,
+) -> PreTrainedModel:
+    """Trains `model` in place, or a small GPT-2 from scratch, and keeps it as the run's teacher.
 
-
-def sloppy_entry(form: str, tag: str, rng: random.Random) -> str:
-    """One `{"text":…,"pos":…}`, with at most one slip."""
-    text_key, tag_key, colon = "text", "pos", ":"
-    slip = rng.choice(["text key", "tag key", "tag", "colon"]) if rng.random() < SLOPPINESS else None
-    if slip == "text key":
-        text_key = rng.choice(["word", "token", "form"])
-    elif slip == "tag key":
-        tag_key = rng.choice(["tag", "upos", "type"])
-    elif slip == "tag":
-        tag = tag.lower()
-    elif slip == "colon":
-        colon = rng.choice(["=", ":  ", "  :"])
-    return f'{{"{text_key}":{to_json(form)},"{tag_key}"{colon}"{tag}"}}'
-
-
-def sloppy_examples(run: Run) -> list[Example]:
-    rng = random.Random(run.settings.seed)
-    examples = [
-        encode(s.name, s.text, sloppy_answer(s.words, rng), run.tokenizer, run.vocab)
-        for s in run.sentences
-        for _ in range(SLOPPY_COPIES)
-    ]
-    fitting = [example for example in examples if len(example.tokens) <= run.settings.max_length]
-    if len(fitting) < len(examples):
-        print(f"{len(examples) - len(fitting)} of {len(examples):,} sloppy answers are too long and left out")
-    return fitting
-
-
-def train_teacher(run: Run, *, steps: int = TEACHER_STEPS) -> PreTrainedModel:
-    """A small GPT-2 from scratch, on sloppy answers."""
-    model = tiny_gpt2(layers=2, width=128, seed=run.settings.seed, **run.tiny_model_settings)
+    Raises:
+        TrainingError: a sloppiness outside 0 … 1; a model of another vocabulary, or that reads too little.
+    """
+    model = check_fits("teacher", model or new_teacher(run), run.settings.width, run.settings.max_length)
+    examples = sloppy_examples(run, sloppiness)
     history = train(
         model,
-        endless_batches(sloppy_examples(run), run.con, TOKENS_PER_BATCH, run.settings.seed, model.device),
+        endless_batches(examples, run.con, TOKENS_PER_BATCH, run.settings.seed, model.device),
         lambda batch: [cross_entropy(model, batch)],
         lambda: score(model, run.some_heldout(), run.con),
         steps=steps,
-        learning_rate=LEARNING_RATE,
-        title="teacher",
+        learning_rate=learning_rate,
+        title=title,
     )
-    run.keep("teacher", model, title="teacher (sloppy)", history=history)
+    described = f"{title} ({'sloppy' if sloppiness else 'clean'})"
+    run.keep("teacher", model, title=described, history=history, sloppiness=sloppiness)
     return model
 
 
-def main(run: RunFolder, steps: Steps = TEACHER_STEPS) -> None:
-    """Train a small, deliberately sloppy teacher and keep it as RUN/teacher."""
-    train_teacher(open_run(run), steps=steps)
+def new_teacher(run: Run, layers: int = LAYERS, width: int = WIDTH) -> PreTrainedModel:
+    return tiny_gpt2(layers=layers, width=width, seed=run.settings.seed, **run.tiny_model_settings)
+
+
+def sloppy_examples(run: Run, sloppiness: float) -> list[Example]:
+    """What the teacher learns from: several sloppy answers to each text, or the right ones at sloppiness 0."""
+    if not 0 <= sloppiness <= 1:
+        raise TrainingError(f"sloppiness is the share of entries with a slip, from 0 to 1, got {sloppiness:g}")
+    if not sloppiness:
+        return run.train
+    rng = random.Random(run.settings.seed)
+    copies = [record for record in run.records for _ in range(SLOPPY_COPIES)]
+    examples = []
+    for record in copies:
+        answer = sloppy_answer(record.answer, sloppiness, rng)
+        with suppress(InputError):  # the tokenizer lacks a character of the slip
+            examples.append(encode(record.name, record.text, answer, run.tokenizer, run.vocab))
+    fitting = [example for example in examples if len(example.tokens) <= run.settings.max_length]
+    if len(fitting) < len(copies):
+        print(f"{len(copies) - len(fitting):,} of {len(copies):,} sloppy answers are too long or not spelled: left out")
+    return fitting
+
+
+def main(
+    run: RunFolder,
+    model: Annotated[
+        str | None, typer.Option(help="fine-tune this one, by name or path; default: a small GPT-2 from scratch")
+    ] = None,
+    sloppiness: Annotated[
+        float, typer.Option(min=0, max=1, help="share of the entries that it learns with a slip; 0: clean answers")
+    ] = SLOPPINESS,
+    layers: Layers = LAYERS,
+    width: Width = WIDTH,
+    dtype: Dtype = "auto",
+    device_map: DeviceMap = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help=f"default: {LEARNING_RATE} from scratch, {FINETUNE_LEARNING_RATE} otherwise")
+    ] = None,
+    steps: Steps = TEACHER_STEPS,
+) -> None:
+    """Train a small teacher from scratch, or fine-tune any causal language model, and keep it as RUN/teacher."""
+    opened = open_run(run)
+    train_teacher(
+        opened,
+        opened.load(model, dtype=dtype, device_map=device_map) if model else new_teacher(opened, layers, width),
+        title=f"teacher {Path(model).name}" if model else "teacher",
+        sloppiness=sloppiness,
+        steps=steps,
+        learning_rate=learning_rate or (FINETUNE_LEARNING_RATE if model else LEARNING_RATE),
+    )
 
 
 if __name__ == "__main__":

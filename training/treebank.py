@@ -1,11 +1,10 @@
-"""CoNLL-U files → sentences with their words and tags, split into training and held-out documents.
+"""CoNLL-U files → sentences with their words and tags, and the records that they make.
 
 The `conllu` package parses each line; the loop around it knows the line's number, so that every complaint
 can say where. Syntactic words are the tokens: a multiword range (`3-4  don't`) only repeats the surface of
 the words that follow it, and an empty node (`5.1`) is never on the surface, so both are left out.
 """
 
-import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from conllu.exceptions import ParseException
 from conllu.parser import parse_comment_line, parse_line
 
 from training.errors import TreebankError
-from training.schema import TAGS
+from training.records import Record
+from training.schema import TAGS, answer
 
 COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 NEEDED = COLUMNS[:4]  # the rest is counted, not parsed: an odd feature is no reason to refuse a sentence
@@ -25,10 +25,16 @@ Line = tuple[int, str]  # its number, from 1, and its text
 
 @dataclass(frozen=True)
 class Sentence:
-    name: str  # its sent_id, or else file:line
+    name: str  # its sent_id, or else its place
+    place: str  # file:line
     document: tuple[str, int]  # the file, and which of its documents
     text: str
     words: list[tuple[str, str]]  # (form, UPOS)
+
+    @property
+    def record(self) -> Record:
+        """Part-of-speech tagging as text generation."""
+        return Record(self.name, self.place, self.document, self.text, answer(self.words))
 
 
 def read_treebank(paths: Iterable[str | Path]) -> list[Sentence]:
@@ -49,9 +55,11 @@ def read_file(path: Path) -> list[Sentence]:
     for block, found, starts in zip(blocks, comments, starts_document, strict=True):
         document += starts
         words = _words(path, block)
+        place = f"{path.name}:{block[0][0]}"
         sentences.append(
             Sentence(
-                name=found.get("sent_id") or f"{path.name}:{block[0][0]}",
+                name=found.get("sent_id") or place,
+                place=place,
                 document=(str(path), document),
                 # Universal Dependencies demands `# text`; the words stand in where it is missing.
                 text=found.get("text") or " ".join(form for form, _ in words),
@@ -59,27 +67,6 @@ def read_file(path: Path) -> list[Sentence]:
             )
         )
     return sentences
-
-
-def split_by_document(sentences: list[Sentence], share: float, seed: int) -> tuple[list[Sentence], list[Sentence]]:
-    """(training, held-out): whole documents, drawn until `share` of the sentences is held out.
-
-    Sentences of one document share names and topic: drawn one by one, the held-out ones would be half known.
-    """
-    documents = sorted({sentence.document for sentence in sentences})
-    random.Random(seed).shuffle(documents)
-    held_out: set[tuple[str, int]] = set()
-    while documents and sum(s.document in held_out for s in sentences) < share * len(sentences):
-        held_out.add(documents.pop())
-    if not documents or not held_out:
-        raise TreebankError(
-            f"cannot hold out {share:.0%} of {len(sentences)} sentences from {len(held_out)} document(s): "
-            "each side of the split needs one; give a larger treebank, or a held-out file of its own"
-        )
-    return (
-        [s for s in sentences if s.document not in held_out],
-        [s for s in sentences if s.document in held_out],
-    )
 
 
 def _blocks(path: Path) -> Iterator[list[Line]]:

@@ -27,7 +27,9 @@ _REGEX_SHOWN = 160  # characters of a pattern that are worth a look; the whole o
 
 
 def inspect(
-    schema: Annotated[str, typer.Argument(help="a JSON-schema file, its text, or module:Name of a pydantic model")],
+    schema: Annotated[
+        str, typer.Argument(help="a JSON schema's file or text, or a pydantic model: module:Name or file.py:Name")
+    ],
     tokenizer: Annotated[str, typer.Option(help="a Hugging Face tokenizer, by name or folder")] = "",
     size: Annotated[int, typer.Option(help="width of the model's logits; 0: that of the tokenizer")] = 0,
     strict: Annotated[bool, typer.Option(help="refuse a schema of which a part would not be enforced")] = True,

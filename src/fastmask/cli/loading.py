@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from fastmask.errors import InputError
@@ -14,20 +16,41 @@ __all__ = ["load_schema", "load_tokenizer", "load_vocabulary", "write_text"]
 
 
 def load_schema(given: str) -> Any:
-    """A file's text, a model named ``module:Name``, or the text itself."""
+    """A file's text, a model named ``module:Name`` or ``path/to/file.py:Name``, or the text itself.
+
+    Raises:
+        InputError: it is none of these, or the model cannot be imported.
+    """
     if given.lstrip().startswith(("{", "true", "false")):
         return given
     path = Path(given)
-    if path.is_file():
+    if path.is_file() and path.suffix != ".py":
         return path.read_text(encoding="utf-8")
-    module, colon, name = given.partition(":")
+    module, colon, name = given.rpartition(":")
     if not colon:
-        raise InputError(f"{given!r} is neither a file, nor a schema's text, nor module:Name of a pydantic model")
-    sys.path.insert(0, "")  # a model beside the user, as `python -m` finds it
+        raise InputError(
+            f"{given!r} is neither a file of JSON, nor a schema's text, nor module:Name or file.py:Name of a pydantic"
+            " model"
+        )
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{given!r} cannot be imported: {error}") from error
+        return getattr(_import_file(Path(module)) if module.endswith(".py") else _import_module(module), name)
+    except Exception as error:  # whatever a module may raise while it is imported
+        raise InputError(f"{given!r} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _import_module(name: str) -> ModuleType:
+    sys.path.insert(0, "")  # a model beside the user, as `python -m` finds it
+    return importlib.import_module(name)
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = str(path.resolve())  # no module's name, so that none is hidden
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # where pydantic looks annotations up
+    spec.loader.exec_module(module)
+    return module
 
 
 def load_tokenizer(name: str) -> Any:

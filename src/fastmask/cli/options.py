@@ -19,7 +19,9 @@ from fastmask.rows import after
 from fastmask.vocabulary import Vocabulary
 
 Corpus = Annotated[list[str], typer.Argument(help="files, folders, globs or fsspec URLs")]
-Schema = Annotated[str, typer.Option(help="a JSON-schema file, its text, or module:Name of a pydantic model")]
+Schema = Annotated[
+    str, typer.Option(help="a JSON schema's file or text, or a pydantic model: module:Name or file.py:Name")
+]
 SchemaColumn = Annotated[str, typer.Option(help="instead: the column with each record's own schema, as JSON")]
 Tokenizer = Annotated[str, typer.Option(help="a Hugging Face tokenizer, by name or folder")]
 Size = Annotated[int, typer.Option(help="width of the model's logits; 0: that of the tokenizer")]
