@@ -203,10 +203,11 @@ def test_failures_are_counted_over_seeds(seeds):
         rows += [{"sentence": "s", "way": "constrained", "verdict": "cut off", "answer": ""}]
         (folder / "samples-student.json").write_text(json.dumps(rows), encoding="utf-8")
     _, arms = read_arms(seeds)
-    ((arm, way, broken, contexts),) = page.where_broken(arms, 8)
-    assert (arm.name, way, broken) == ("student", "free", 9)
-    assert contexts == [(6, long[-12:], "=", '":"'), (3, "é\\n", "⟨end⟩", "<")]
-    assert len(page.where_broken(arms, 1)[0][3]) == 1
+    (found,) = page.where_broken(arms, 8)
+    assert (found.arm.name, found.way, found.broken) == ("student", "free", 9)
+    assert found.kinds == [(6, "", "=", '":"'), (3, "", "⟨end⟩", "<")]
+    assert found.contexts == [(6, long[-12:], "=", '":"'), (3, "é\\n", "⟨end⟩", "<")]
+    assert len(page.where_broken(arms, 1)[0].contexts) == 1
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def cost(run: Run, name: str, model: PreTrainedModel) -> dict:
     all prompts together, the fastest of the repeats, since what else the machine does can only slow it. peak_memory:
     the most bytes that tensors held at once, the weights among them.
     """
-    prompts, mask = padded_prompts(run.some_heldout(PROMPTS)[:PROMPTS], run.tokenizer.eos_token_id)
+    prompts, mask = padded_prompts(run.some_heldout(PROMPTS), run.tokenizer.eos_token_id)
     count = min(NEW_TOKENS, run.settings.max_length - prompts.shape[1])
     config = GenerationConfig(
         do_sample=False, min_new_tokens=count, max_new_tokens=count,

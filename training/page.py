@@ -45,6 +45,16 @@ class Context(NamedTuple):
     expected: str
 
 
+class Failures(NamedTuple):
+    """How the answers of an arm broke."""
+
+    arm: Arm
+    way: str
+    broken: int  # answers
+    kinds: list[Context]  # by the token and what was expected
+    contexts: list[Context]  # by what stands before it, too
+
+
 def write_page(folders: Sequence[Path], out: Path, *, failures: int) -> list[Arm]:
     """Writes `out`, and a PNG of each chart beside it. `failures`: how many places of breaks are listed for an arm."""
     groups, arms = read_arms(folders)
@@ -230,25 +240,25 @@ def _capital(text: str) -> str:
 # --- failures ------------------------------------------------------------------------------------------------------
 
 
-def where_broken(arms: Sequence[Arm], most: int) -> list[tuple[Arm, str, int, list[Context]]]:
-    """(arm, way, broken answers, the most frequent places) for the free ways, over the samples of all seeds."""
+def where_broken(arms: Sequence[Arm], most: int) -> list[Failures]:
+    """Of each arm and each free way in which an answer of it broke, over the samples of all seeds."""
     found = []
     for arm in arms:
         rows = [row for model in arm.models for row in _samples(model.folder / f"samples-{model.name}.json")]
         for way in (name for name, way in WAYS.items() if not way.constrained):
             broke = [row["broke"] for row in rows if row["way"] == way and "broke" in row]
             if broke:
-                found.append((arm, way, len(broke), frequent(broke, most)))
+                kinds, contexts = frequent(broke, 0, most), frequent(broke, CONTEXT, most)
+                found.append(Failures(arm, way, len(broke), kinds, contexts))
     return found
 
 
-def frequent(broke: Sequence[dict], most: int) -> list[Context]:
-    """The most frequent places; of equally frequent ones those first that were met first."""
-    times = Counter((slip["before"][-CONTEXT:], slip["token"]) for slip in broke)
-    expected = {(slip["before"][-CONTEXT:], slip["token"]): slip["expected"] for slip in broke}
+def frequent(broke: Sequence[dict], context: int, most: int) -> list[Context]:
+    """The most frequent breaks, told apart by the token, what was expected, and so many characters before it."""
+    times = Counter((slip["before"][-context:] if context else "", slip["token"], slip["expected"]) for slip in broke)
     return [
-        Context(count, visible(before), visible(token) or "⟨end⟩", expected[before, token])
-        for (before, token), count in times.most_common(most)
+        Context(count, visible(before), visible(token) or "⟨end⟩", expected)
+        for (before, token, expected), count in times.most_common(most)
     ]
 
 
