@@ -168,7 +168,8 @@ def test_a_task_without_tags_goes_all_the_way(written, schema, tmp_path, capsys)
     models = run.numbers()["models"]
     assert models["teacher"]["sloppiness"] == 1
     for model in models.values():
-        assert set(model["scores"]) == {"loss", "invalid_mass"}
+        assert set(model["scores"]) == {"loss", "invalid_mass", "invalid_mass_median", "invalid_mass_p99"}
+        assert not {"words", "tags_of_copies"} & set(model)
         assert all(set(look) == {"step", "training_loss", "loss", "invalid_mass"} for look in model["history"])
     assert (again.load("teacher").config.n_embd, again.load("student").config.n_embd) == (32, 64)
     rows = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""What a model is worth, on sentences from documents that it never saw: its scores, and its samples' verdicts."""
+"""What a model is worth, on documents that it never saw: its scores, what it writes, and what it costs."""
 
 from collections import Counter
 from typing import Annotated
@@ -6,34 +6,66 @@ from typing import Annotated
 import typer
 from transformers import PreTrainedModel
 
+from fastmask.canonical import spelling
+from training.cost import cost
 from training.errors import TrainingError
+from training.examples import Example
 from training.program import RunFolder, Samples, program
 from training.report import report
 from training.run import Run, open_run, write_json
-from training.sampling import VERDICTS, judge, sample
-from training.score import score
+from training.sampling import VERDICTS, WAYS, Answer, sample
+from training.score import score_closely
+from training.tagging import copying, read_gold, tags_of_copies
+from training.uncertainty import wilson
 
 SAMPLES = 96
+CONTEXT = 12  # characters kept of what stands before a break; the whole is answer[:byte]
 
 
 def evaluate(run: Run, name: str, model: PreTrainedModel, *, samples: int = SAMPLES) -> None:
-    """Adds `scores` and `samples` to what the run knows of `name`, and keeps the sampled texts."""
+    """Adds to what the run knows of `name`, and keeps the texts that it wrote.
+
+    scores: see `training.score`. samples: the share of each verdict, by the way of decoding; intervals: theirs.
+    words, by the way, and tags_of_copies, of constrained greedy answers: see `training.tagging`; absent for other tasks
+    than tagging. cost: see `training.cost`.
+    """
     model.eval()
     chosen = run.some_heldout(samples)
-    shares, texts = {}, []
-    for way, constrained in (("free", False), ("constrained", True)):
-        answers = sample(run, model, chosen, constrained=constrained, title=f"{name}, sampling {way}")
-        verdicts = judge(answers, run.con)
-        counts = Counter(verdicts)
-        shares[way] = {verdict: counts[verdict] / len(verdicts) for verdict in VERDICTS}
-        texts += [
-            {"sentence": example.name, "way": way, "verdict": verdict, "answer": text}
-            for example, verdict, text in zip(
-                chosen, verdicts, run.tokenizer.batch_decode(answers, skip_special_tokens=True), strict=True
-            )
-        ]
-    write_json(run.folder / f"samples-{name}.json", texts)
-    run.record(name, scores=score(model, run.heldout, run.con), samples=shares, samples_each=len(chosen))
+    answers = {way: sample(run, model, chosen, way, title=name) for way in WAYS}
+    write_json(
+        run.folder / f"samples-{name}.json",
+        [kept(example, way, answer) for way in WAYS for example, answer in zip(chosen, answers[way], strict=True)],
+    )
+    shares = {way: verdict_shares(answers[way]) for way in WAYS}
+    facts = {
+        "scores": score_closely(model, run.heldout, run.con),
+        "samples": shares,
+        "samples_each": len(chosen),
+        "intervals": {
+            way: {verdict: wilson(share, len(chosen)) for verdict, share in shares[way].items()} for way in WAYS
+        },
+        "cost": cost(run, name, model),
+    }
+    gold = read_gold([spelling(example.answer, run.vocab) for example in chosen])
+    if gold is not None:
+        facts["words"] = {way: copying(answers[way], gold) for way in WAYS}
+        facts["tags_of_copies"] = tags_of_copies(answers["constrained, greedy"], gold)
+    run.record(name, **facts)
+
+
+def verdict_shares(answers: list[Answer]) -> dict[str, float]:
+    counts = Counter(answer.verdict for answer in answers)
+    return {verdict: counts[verdict] / len(answers) for verdict in VERDICTS}
+
+
+def kept(example: Example, way: str, answer: Answer) -> dict:
+    """A row of `samples-*.json`; `broke` tells where, as `training.sampling.Slip` does, and what stands before it."""
+    row = {"sentence": example.name, "way": way, "verdict": answer.verdict, "answer": answer.text}
+    if answer.slip:
+        before = answer.kept.decode(errors="replace")[-CONTEXT:]
+        token = answer.slip.token.decode(errors="replace")
+        row["broke"] = {**vars(answer.slip), "before": before, "token": token}
+    return row
 
 
 def main(
@@ -41,7 +73,7 @@ def main(
     name: Annotated[list[str] | None, typer.Option(help="a model in RUN; several may be given; default: all")] = None,
     samples: Samples = SAMPLES,
 ) -> None:
-    """Score models of RUN on the held-out documents, sample from them, and write the report anew."""
+    """Score models of RUN on the held-out documents, let them write, measure them, and write the report anew."""
     opened = open_run(run)
     names = name or list(opened.numbers()["models"])
     if not names:

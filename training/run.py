@@ -72,14 +72,18 @@ class Run:
         Raises:
             TrainingError: there is none, or its tokens are not the run's.
         """
-        own = self.folder / name
-        source = self.numbers()["models"].get(name, {}).get("source", name)  # of a teacher that was only borrowed
-        source = str(own) if own.exists() else source
+        source = self.source(name)
         require_same_tokens(source, self.vocab)
         model = load_model(source, dtype=dtype, device_map=device_map)
         missing = self.vocab.tokens[logit_width(model.config) :]
         # Such as the token for padding that `prepare` adds. Tokens of text cannot be made up.
         return widen(model, self.settings.width) if missing and not any(missing) else model
+
+    def source(self, name: str) -> str:
+        """Where a model lies: its folder in this run, or else its name or path."""
+        own = self.folder / name
+        borrowed = self.numbers()["models"].get(name, {}).get("source", name)  # a teacher by name, taken as it is
+        return str(own) if own.exists() else borrowed
 
     def some_heldout(self, count: int = 48) -> list[Example]:
         """At most `count` held-out examples, spread evenly over the documents."""

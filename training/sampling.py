@@ -1,33 +1,88 @@
-"""Sampled answers, free or held to the schema, and what became of each.
+"""Answers that a model writes, free or held to the schema, and what became of each.
 
-Temperature 1 and nothing cut away: greedy decoding hides most of what a model would say.
+Sampled at temperature 1 with nothing cut away: greedy decoding hides most of what a model would say. It is what many
+use, though, and so there are greedy answers, too.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedModel
 
+from fastmask.canonical import spelling
+from fastmask.corpus.expected import mismatch
 from fastmask.hf import ConstraintLogitsProcessor
 from training.examples import Example
 from training.run import Run
 
 PROMPTS_AT_ONCE = 64
-VERDICTS = ("valid", "invalid", "cut off")
+VERDICTS = ("valid", "invalid", "ended early", "cut off")
+
+
+class Way(NamedTuple):
+    """How tokens are chosen."""
+
+    constrained: bool
+    greedy: bool
+
+
+WAYS = {
+    "free": Way(constrained=False, greedy=False),
+    "constrained": Way(constrained=True, greedy=False),
+    "free, greedy": Way(constrained=False, greedy=True),
+    "constrained, greedy": Way(constrained=True, greedy=True),
+}
+
+
+@dataclass(frozen=True)
+class Slip:
+    """The token that broke an answer."""
+
+    byte: int  # of the answer, at which the token begins
+    token: bytes  # b"" for the end
+    got: str  # the first character that does not fit, in quotation marks, or "the end of the text"
+    expected: str  # what could have stood there, in words
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote, and what became of it.
+
+    valid: complete, and within the schema. invalid: a token broke it. ended early: what stands there is within the
+    schema, and the end came before it was complete. cut off: the same, and the room ran out before the end.
+    """
+
+    raw: bytes
+    verdict: str
+    slip: Slip | None  # of what is invalid or ended early
+
+    @property
+    def text(self) -> str:
+        return self.raw.decode(errors="replace")
+
+    @property
+    def kept(self) -> bytes:
+        """What stands before the token that broke it, or all."""
+        return self.raw if self.slip is None else self.raw[: self.slip.byte]
 
 
 def sample(
-    run: Run, model: PreTrainedModel, examples: list[Example], *, constrained: bool, title: str
-) -> list[list[int]]:
-    """One answer for each example's prompt: ids, up to the first EOS."""
-    torch.manual_seed(run.settings.seed)
-    processors = [ConstraintLogitsProcessor(run.con)] if constrained else []
+    run: Run, model: PreTrainedModel, examples: list[Example], way: str, *, title: str, seed: int | None = None
+) -> list[Answer]:
+    """One answer for each example's prompt; the run's seed decides, unless another is given."""
+    torch.manual_seed(run.settings.seed if seed is None else seed)
+    processors = [ConstraintLogitsProcessor(run.con)] if WAYS[way].constrained else []
     groups = [examples[i : i + PROMPTS_AT_ONCE] for i in range(0, len(examples), PROMPTS_AT_ONCE)]
     answers: list[list[int]] = []
-    for group in tqdm(groups, desc=title, unit="batch", dynamic_ncols=True):
-        answers += continue_prompts(model, group, run.tokenizer.eos_token_id, run.settings.max_length, processors)
-    return answers
+    for group in tqdm(groups, desc=f"{title}, {way}", unit="batch", dynamic_ncols=True):
+        answers += continue_prompts(
+            model, group, run.tokenizer.eos_token_id, run.settings.max_length, processors, greedy=WAYS[way].greedy
+        )
+    return judged(answers, run.con)
 
 
 def continue_prompts(
@@ -43,13 +98,8 @@ def continue_prompts(
 
     At most half as long again as the longest right answer, where one is known.
     """
-    width = max(example.start for example in examples)
-    prompts = torch.full((len(examples), width), eos)  # [B,P], padded on the left
-    mask = torch.zeros_like(prompts)
-    for b, example in enumerate(examples):
-        prompts[b, width - example.start :] = torch.tensor(example.prompt)
-        mask[b, width - example.start :] = 1
-    longest, room = max(len(example.answer) for example in examples), max_length - width
+    prompts, mask = padded_prompts(examples, eos)
+    longest, room = max(len(example.answer) for example in examples), max_length - prompts.shape[1]
     drawn = {"do_sample": False} if greedy else {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
     config = GenerationConfig(
         **drawn,
@@ -59,13 +109,45 @@ def continue_prompts(
         prompts.to(model.device), attention_mask=mask.to(model.device),
         generation_config=config, logits_processor=list(processors),
     )  # fmt: skip
-    return [ids[: ids.index(eos) + 1] if eos in ids else ids for ids in texts[:, width:].tolist()]
+    return [ids[: ids.index(eos) + 1] if eos in ids else ids for ids in texts[:, prompts.shape[1] :].tolist()]
+
+
+def padded_prompts(examples: list[Example], eos: int) -> tuple[Tensor, Tensor]:
+    """int64 [B,P] each: the prompts, padded on the left, and 1 where they are not padding."""
+    width = max(example.start for example in examples)
+    prompts = torch.full((len(examples), width), eos)
+    mask = torch.zeros_like(prompts)
+    for b, example in enumerate(examples):
+        prompts[b, width - example.start :] = torch.tensor(example.prompt)
+        mask[b, width - example.start :] = 1
+    return prompts, mask
+
+
+def judged(answers: list[list[int]], con) -> list[Answer]:
+    """Each answer as text, with its verdict and the place where it broke."""
+    checked = con.check(answers)
+    found = []
+    for ids, error, complete in zip(answers, checked.first_error.tolist(), checked.complete.tolist(), strict=True):
+        verdict, slip = "valid" if complete else "cut off", None
+        if error >= 0:
+            verdict = "ended early" if ids[error] in con.vocabulary.eos_token_ids else "invalid"
+            slip = _slip(ids, error, con)
+        found.append(Answer(spelling(ids, con.vocabulary), verdict, slip))
+    return found
 
 
 def judge(answers: list[list[int]], con) -> list[str]:
-    """A verdict for each answer. Cut off: no token broke the schema, but the room ran out before the end."""
-    checked = con.check(answers)
-    return [
-        "invalid" if error >= 0 else "valid" if complete else "cut off"
-        for error, complete in zip(checked.first_error, checked.complete, strict=True)
-    ]
+    """The verdicts alone."""
+    return [answer.verdict for answer in judged(answers, con)]
+
+
+def _slip(ids: list[int], error: int, con) -> Slip:
+    before, token = ids[:error], ids[error]
+    state = int(con.walk([before])[0, -1]) if before else con.initial_state
+    found = mismatch(con, state, token)
+    return Slip(
+        byte=len(spelling(before, con.vocabulary)),
+        token=spelling([token], con.vocabulary),
+        got=found.got,
+        expected=found.expected,
+    )
