@@ -37,11 +37,12 @@ from training.examples import NO_WORD, Example, collate, encode, groups_by_lengt
 from training.gradients import Term
 from training.losses import Objective, cross_entropy, distillation, format_loss
 from training.models import check_fits, load_model, tiny_gpt2
-from training.on_policy import format_term, up_to_first_slips
+from training.on_policy import format_term
 from training.optimise import train
 from training.run import open_run
 from training.schema import AnnotatedSentence, AnnotatedToken, answer
 from training.score import score
+from training.slips import draw, sample_up_to_slips
 from training.sloppy import sloppy_answer
 from training.streams import EndlessBatches
 from training.tokenizer import load_tokenizer
@@ -231,21 +232,44 @@ def test_the_format_loss_is_the_mass_on_allowed_tokens(con, examples):
 # --- samples of its own --------------------------------------------------------------------------------------------
 
 
-def test_samples_end_with_their_first_slip(con, examples):
-    answers = [[*b"no", EOS], [*b"nix", EOS], [*b"ne"], [EOS]]
-    samples = up_to_first_slips(examples, answers, con)
-    assert [sample.answer for sample in samples] == [[*b"no", EOS], [*b"ni"], [*b"ne"], [EOS]]
-    assert [sample.prompt for sample in samples] == [example.prompt for example in examples]
-    batch = collate(samples, con)
-    assert batch.predicts.sum() == sum(len(sample.answer) for sample in samples)
-    assert (batch.answer_states != fm.DEAD).all()  # nothing can be learnt behind a slip
+def test_samples_end_with_their_first_slip():
+    """Of a model so sure of itself that sampling is greedy decoding, which transformers does and `check` cuts."""
+    con = fm.Constraint.from_regex("[^a-m]*", BYTES)
+    certain = tiny(layers=2).eval()
+    with torch.no_grad():
+        certain.transformer.ln_f.weight.mul_(1e5)
+    prompts = [encode(f"{i}", "?" * i, "n" * 9, ByteTokenizer(), BYTES) for i in range(24)]
+    whole = sampling.continue_prompts(certain, prompts, EOS, 64, greedy=True)
+    slips = con.check(whole).first_error.tolist()
+    expected = [answer[: slip + 1] if slip >= 0 else answer for answer, slip in zip(whole, slips, strict=True)]
+    assert len({len(answer) for answer in expected}) > 3  # so that rows were dropped while others went on
+    assert sample_up_to_slips(certain, prompts, con, EOS, 64) == expected
+
+
+def test_tokens_are_drawn_as_often_as_the_model_says():
+    torch.manual_seed(0)
+    logits = torch.tensor([0.0, -1.0, -math.inf, 2.0, -3.0, -math.inf])
+    drawn = draw(logits.expand(40_000, -1)).flatten().bincount(minlength=6) / 40_000
+    torch.testing.assert_close(drawn, logits.softmax(0), atol=0.01, rtol=0)
+    assert drawn[[2, 5]].sum() == 0
+
+
+def test_samples_begin_behind_their_share_of_the_steps(treebank, tmp_path):
+    run = prepare.prepare(tmp_path, treebank=[treebank])
+    finetune.finetune(run, start=None, name="late", on_policy_mask=1.0, on_policy_from=0.5, steps=4)
+    lines = (tmp_path / "late.metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert ["format" in json.loads(line)["terms"] for line in lines] == [False, False, True, True]
+    assert Objective(on_policy_mask=1).samples_begin == 0.5
+    assert Objective(rollouts="student").samples_begin == 0.0  # there is nothing else to learn
+    with pytest.raises(TrainingError, match="share of the steps"):
+        Objective(on_policy_mask=1, on_policy_from=1.0)
 
 
 def test_a_student_learns_the_format_from_its_own_samples(treebank, tmp_path):
     """From noise, without a teacher and without an answer: free samples come to begin as the schema wants."""
     run = prepare.prepare(tmp_path, treebank=[treebank])
     student = tiny_gpt2(layers=1, width=32, seed=0, **run.tiny_model_settings)
-    term = format_term(run, student, 1.0)
+    term = format_term(run, student, 1.0, begins=0.0)
     first = [format_loss(student, next(term.stream), run.con).mean().item() for _ in range(2)]
     train(student, [term], dict, steps=12, learning_rate=1e-2, title="test")
     assert format_loss(student, next(term.stream), run.con).mean() < min(first) / 2

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from training.asking import PLAIN, Asking
 from training.instruction import instruction_of
 from training.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
-from training.losses import PENALTY, Objective
+from training.losses import ON_POLICY_FROM, PENALTY, Objective
 from training.model_digest import model_digest
 from training.models import check_fits, tiny_gpt2
 from training.program import (
@@ -25,6 +25,7 @@ from training.program import (
     Dtype,
     KeepCheckpoint,
     Layers,
+    OnPolicyFrom,
     OnPolicyMask,
     Penalty,
     Prompt,
@@ -76,6 +77,9 @@ def main(
     target_invalid_mass: Annotated[
         float | None, typer.Option(min=0, max=1, help="in place of the penalty: the mass left on disallowed tokens")
     ] = None,
+    mask_on: Annotated[
+        Literal["teacher", "student", "both", "none"], typer.Option(help="whose logits the penalty lowers")
+    ] = "teacher",
     reverse: Annotated[bool, typer.Option("--reverse", help="KL(student ‖ teacher)")] = False,
     jensen_shannon: Annotated[
         float | None, typer.Option(min=0, max=1, help="between forward and reverse, with this weight")
@@ -83,6 +87,7 @@ def main(
     temperature: Annotated[float, typer.Option(min=0, help="of teacher and student")] = 1.0,
     ce: Annotated[float, typer.Option(min=0, max=1, help="share of the right answers' own cross-entropy")] = 0.0,
     on_policy_mask: OnPolicyMask = 0.0,
+    on_policy_from: OnPolicyFrom = ON_POLICY_FROM,
     rollouts: Annotated[
         Literal["teacher", "student"] | None, typer.Option(help="learn on samples of whom, besides the right answers")
     ] = None,
@@ -115,11 +120,13 @@ def main(
     objective = Objective(
         penalty=penalty,
         target_invalid_mass=target_invalid_mass,
+        mask_on=mask_on,
         reverse=reverse,
         jensen_shannon=jensen_shannon,
         temperature=temperature,
         cross_entropy=ce,
         on_policy_mask=on_policy_mask,
+        on_policy_from=on_policy_from,
         rollouts=rollouts,
         rollout_share=rollout_share,
     )

@@ -14,13 +14,14 @@ from training.examples import Example
 from training.gradients import Term
 from training.label import read_answers
 from training.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
-from training.losses import cross_entropy
+from training.losses import ON_POLICY_FROM, cross_entropy
 from training.on_policy import format_term
 from training.program import (
     Accumulate,
     CheckpointEvery,
     KeepCheckpoint,
     Layers,
+    OnPolicyFrom,
     OnPolicyMask,
     Restart,
     RunFolder,
@@ -43,6 +44,7 @@ def finetune(
     name: str,
     answers: list[Example] | None = None,
     on_policy_mask: float = 0.0,
+    on_policy_from: float = ON_POLICY_FROM,
     layers: int = LAYERS,
     width: int = WIDTH,
     steps: int = FINETUNE_STEPS,
@@ -54,11 +56,12 @@ def finetune(
     """
     student = new_student(run, start, layers, width)
     title = f"{run.numbers()['models'][start]['title']}, fine-tuned" if start else "fine-tuned only"
-    title += f", mask on own samples × {on_policy_mask:g}" if on_policy_mask else ""
+    if on_policy_mask:
+        title += f", mask on own samples × {on_policy_mask:g}, from {on_policy_from:.0%} of the steps"
     batches = EndlessBatches(answers or run.train, run.con, TOKENS_PER_BATCH, run.settings.seed + 2, student.device)
     terms = [Term("cross-entropy", batches, cross_entropy)]
     if on_policy_mask:
-        terms.append(format_term(run, student, on_policy_mask))
+        terms.append(format_term(run, student, on_policy_mask, on_policy_from))
     rate = LEARNING_RATE if start else FRESH_LEARNING_RATE
     return learn(run, name, student, terms, title=title, steps=steps, learning_rate=rate, upkeep=upkeep, start=start)
 
@@ -69,6 +72,7 @@ def main(
     answers: Annotated[Path | None, typer.Option(help="a JSONL file of answers, see training.label")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="begin with fresh weights")] = False,
     on_policy_mask: OnPolicyMask = 0.0,
+    on_policy_from: OnPolicyFrom = ON_POLICY_FROM,
     layers: Layers = LAYERS,
     width: Width = WIDTH,
     name: Annotated[str, typer.Option(help="the result is kept as RUN/NAME")] = "finetuned",
@@ -86,6 +90,7 @@ def main(
         name=name,
         answers=read_answers(opened, answers) if answers else None,
         on_policy_mask=on_policy_mask,
+        on_policy_from=on_policy_from,
         layers=layers,
         width=width,
         steps=steps,

@@ -27,6 +27,7 @@ class Term:
     stream: Stream  # of its own: no other term sees its batches
     loss: Callable[..., Tensor]  # (model, batch) -> [N], for the N positions at which the batch predicts
     weight: float = 1.0
+    begins: float = 0.0  # behind this share of the steps; before that its stream is not drawn from
 
 
 @dataclass(frozen=True)

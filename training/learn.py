@@ -63,7 +63,9 @@ def learn(
         "accumulate": upkeep.accumulate,
         "processes": processes().num_processes,
         "mixed_precision": new_accelerator().mixed_precision,
-        "terms": {term.name: {"weight": term.weight, "data": term.stream.fingerprint} for term in terms},
+        "terms": {
+            term.name: {"weight": term.weight, "begins": term.begins, "data": term.stream.fingerprint} for term in terms
+        },
         "model": {**shape(model), "weights": model_digest(model)},
     }
     folder = run.folder / name

@@ -19,6 +19,7 @@ from training.examples import Batch
 from training.instruction import Reading
 
 PENALTY = 10.0
+ON_POLICY_FROM = 0.5  # of the steps: a student that can do little yet learns the task first, see docs/training.md
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class Objective:
 
     penalty: float = PENALTY  # nats off the teacher's disallowed logits; 0 is plain distillation, inf is allowed
     target_invalid_mass: float | None = None  # in the penalty's place: the mass left on disallowed tokens
+    mask_on: Literal["teacher", "student", "both", "none"] = "teacher"  # whose logits the penalty lowers
     reverse: bool = False  # KL(student ‖ teacher): seeks one of the teacher's modes, where forward covers them all
     jensen_shannon: float | None = None  # between the two, with this weight
     temperature: float = 1.0  # of both; losses are multiplied by its square, so that gradients keep their size
     cross_entropy: float = 0.0  # the share of the right answers' own cross-entropy
     on_policy_mask: float = 0.0  # weight of the format on the student's own samples, see training.on_policy
+    on_policy_from: float = ON_POLICY_FROM  # the share of the steps behind which the student samples
     rollouts: Literal["teacher", "student"] | None = None  # whose samples the divergence is taken on besides the data
     rollout_share: float = 1.0  # of the divergence; what is left of 1 is taken on the right answers
 
@@ -43,6 +46,10 @@ class Objective:
             )
         if not 0 <= self.on_policy_mask < math.inf:
             raise TrainingError(f"the weight of the on-policy mask must be finite and ≥ 0, got {self.on_policy_mask}")
+        if not 0 <= self.on_policy_from < 1:
+            raise TrainingError(
+                f"samples begin behind a share of the steps from 0 to below 1, got {self.on_policy_from}"
+            )
         if self.reverse and self.jensen_shannon is None and self.penalty == math.inf:
             raise TrainingError("the reverse divergence is infinite at an infinite penalty: take a finite one")
         if self.rollouts not in (None, "teacher", "student"):
@@ -67,6 +74,15 @@ class Objective:
         return 1 - self.rollout_share if self.rollouts else 1.0
 
     @property
+    def student_samples(self) -> bool:
+        return self.rollouts == "student" or self.on_policy_mask > 0
+
+    @property
+    def samples_begin(self) -> float:
+        """The share of the steps behind which the student samples: at once, where it has nothing else to learn."""
+        return self.on_policy_from if self.share_of_answers or self.rollouts == "teacher" else 0.0
+
+    @property
     def on_samples(self) -> "Objective":
         """The same where answers are sampled: nothing says that those are right."""
         return replace(self, cross_entropy=0.0)
@@ -74,7 +90,7 @@ class Objective:
     @property
     def divergence(self) -> dict[str, Any]:
         """The divergence's own options, by name."""
-        names = ("penalty", "temperature", "reverse", "jensen_shannon", "target_invalid_mass")
+        names = ("penalty", "temperature", "mask_on", "reverse", "jensen_shannon", "target_invalid_mass")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -84,12 +100,14 @@ class Objective:
         mass = f"mass {self.target_invalid_mass:g}" if self.target_invalid_mass is not None else ""
         parts = [
             "plain" if plain else mass or f"penalty {self.penalty:g}",
+            f"on {self.mask_on}" if self.mask_on != "teacher" else "",
             "reverse" if self.reverse else "",
             f"JS {self.jensen_shannon:g}" if self.jensen_shannon is not None else "",
             f"τ {self.temperature:g}" if self.temperature != 1 else "",
             f"CE {self.cross_entropy:g}" if self.cross_entropy else "",
             f"{self.rollouts}'s rollouts × {self.rollout_share:g}" if self.rollouts else "",
             f"mask on own samples × {self.on_policy_mask:g}" if self.on_policy_mask else "",
+            f"from {self.samples_begin:.0%} of the steps" if self.student_samples and self.samples_begin else "",
         ]
         return "distilled, " + ", ".join(filter(None, parts))
 

@@ -19,7 +19,8 @@ from training.gradients import Term
 from training.losses import format_loss
 from training.processes import processes
 from training.run import TOKENS_PER_BATCH, Run
-from training.sampling import PROMPTS_AT_ONCE, continue_prompts
+from training.sampling import PROMPTS_AT_ONCE
+from training.slips import sample_up_to_slips
 from training.streams import fingerprint
 
 
@@ -54,26 +55,19 @@ class OwnSamples:
 
     def _sample(self, examples: list[Example]) -> list[list[Example]]:
         self.student.eval()
-        answers = continue_prompts(
-            self.student, examples, self.run.tokenizer.eos_token_id, self.run.settings.max_length
-        )
-        return groups_by_length(up_to_first_slips(examples, answers, self.run.con), TOKENS_PER_BATCH)
+        eos, room = self.run.tokenizer.eos_token_id, self.run.settings.max_length
+        answers = sample_up_to_slips(self.student, examples, self.run.con, eos, room)
+        return groups_by_length([_sampled(*pair) for pair in zip(examples, answers, strict=True)], TOKENS_PER_BATCH)
 
 
-def format_term(run: Run, student: PreTrainedModel, weight: float) -> Term:
+def format_term(run: Run, student: PreTrainedModel, weight: float, begins: float) -> Term:
     """The format, learnt on the student's own samples."""
-    return Term("format", OwnSamples(run, student), partial(format_loss, con=run.con), weight)
+    return Term("format", OwnSamples(run, student), partial(format_loss, con=run.con), weight, begins)
 
 
-def up_to_first_slips(examples: list[Example], answers: list[list[int]], con) -> list[Example]:
-    """The prompts with these answers behind them, cut behind the token that broke the schema, or behind EOS."""
-    checked = con.check(answers)
-    samples = []
-    for example, answer, slip in zip(examples, answers, checked.first_error.tolist(), strict=True):
-        kept = answer[: slip + 1] if slip >= 0 else answer
-        tokens = [*example.prompt, *kept]
-        samples.append(Example(example.name, tokens, example.start, [NO_WORD] * len(tokens)))
-    return samples
+def _sampled(prompted: Example, answer: list[int]) -> Example:
+    tokens = [*prompted.prompt, *answer]
+    return Example(prompted.name, tokens, prompted.start, [NO_WORD] * len(tokens))
 
 
 def _prompts_at_once(examples: list[Example]) -> list[list[Example]]:

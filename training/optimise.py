@@ -105,7 +105,7 @@ class _Training:
         self.accelerator = new_accelerator()
         if self.accelerator.scaler is not None:
             raise TrainingError("mixed precision by fp16 is not supported, for its gradients overflow: take bf16")
-        self.model, self.terms, self.accumulate = model, terms, accumulate
+        self.model, self.terms, self.steps, self.accumulate = model, terms, steps, accumulate
         self.streams = [term.stream for term in terms]
         self.progress = Progress()
         optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
@@ -117,10 +117,11 @@ class _Training:
         """Takes one, and tells what was measured."""
         self.progress.step += 1
         began = time.perf_counter()
-        batches = [[next(stream) for _ in range(self.accumulate)] for stream in self.streams]
+        terms = [term for term in self.terms if self.progress.step > term.begins * self.steps]
+        batches = [[next(term.stream) for _ in range(self.accumulate)] for term in terms]
         self.model.train()
         try:
-            measured = step_gradient(self.accelerator, self.wrapped, self.terms, batches)
+            measured = step_gradient(self.accelerator, self.wrapped, terms, batches)
         except DivergenceError as error:
             raise DivergenceError(f"{title}: {error} at step {self.progress.step}; lower the learning rate") from None
         (rate,) = self.schedule.get_last_lr()

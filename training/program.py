@@ -29,6 +29,9 @@ Penalty = Annotated[float, typer.Option(min=0, help="off the teacher's disallowe
 OnPolicyMask = Annotated[
     float, typer.Option(min=0, help="weight of the mass that the student's own samples give to allowed tokens")
 ]
+OnPolicyFrom = Annotated[
+    float, typer.Option(min=0, max=1, help="the share of the steps behind which the student begins to sample")
+]
 Prompt = Annotated[
     str | None, typer.Option(help="what the teacher reads, or a file of it: a text with {input} and {schema}")
 ]

@@ -99,17 +99,22 @@ def continue_prompts(
     At most half as long again as the longest right answer, where one is known.
     """
     prompts, mask = padded_prompts(examples, eos)
-    longest, room = max(len(example.answer) for example in examples), max_length - prompts.shape[1]
     drawn = {"do_sample": False} if greedy else {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
     config = GenerationConfig(
         **drawn,
-        max_new_tokens=min(longest * 3 // 2 or room, room), eos_token_id=eos, pad_token_id=eos,
+        max_new_tokens=room_for_answers(examples, max_length), eos_token_id=eos, pad_token_id=eos,
     )  # fmt: skip
     texts = model.generate(
         prompts.to(model.device), attention_mask=mask.to(model.device),
         generation_config=config, logits_processor=list(processors),
     )  # fmt: skip
     return [ids[: ids.index(eos) + 1] if eos in ids else ids for ids in texts[:, prompts.shape[1] :].tolist()]
+
+
+def room_for_answers(examples: list[Example], max_length: int) -> int:
+    """Tokens at most behind each prompt, when all are continued together."""
+    longest, room = max(len(example.answer) for example in examples), max_length - max(e.start for e in examples)
+    return min(longest * 3 // 2 or room, room)
 
 
 def padded_prompts(examples: list[Example], eos: int) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,7 @@ def distillation_terms(
         terms.append(on_data("distillation", answers, objective, objective.share_of_answers))
     if sampled:
         terms.append(on_data("teacher's rollouts", sampled, objective.on_samples, objective.rollout_share))
-    if objective.rollouts == "student" or objective.on_policy_mask:
+    if objective.student_samples:
         terms.append(_on_own_samples(run, student, form, asking.running(teacher), objective))
     return terms
 
@@ -75,10 +75,10 @@ def _on_own_samples(
         said = form.of(model, batch)
         return sum(weight / sum(weights) * loss(said, batch) for weight, loss in zip(weights, losses, strict=True))
 
-    return Term(" and ".join(names), OwnSamples(run, student), mean, sum(weights))
+    return Term(" and ".join(names), OwnSamples(run, student), mean, sum(weights), objective.samples_begin)
 
 
 def _longest_samples(run: Run) -> list[tuple[Example, int]]:
-    """Training examples, and at most so many tokens `training.sampling.continue_prompts` writes behind each."""
+    """Training examples, and at most so many tokens `training.slips.sample_up_to_slips` writes behind each."""
     longest = max(len(example.answer) for example in run.train) * 3 // 2
     return [(example, min(longest, run.settings.max_length - example.start)) for example in run.train]
