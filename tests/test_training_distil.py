@@ -14,13 +14,13 @@ from tests.training_kit import one_thread, tiny, treebank
 from training import distil, label, prepare, rollouts
 from training.asking import PLAIN, Asking
 from training.errors import TrainingError
-from training.examples import encode
 from training.instruction import instruction_of
-from training.losses import Objective, cross_entropy, distillation, format_loss
+from training.losses import Objective, cross_entropy, distillation
 from training.metrics import Metrics
+from training.on_policy import EndBehindSlip, up_to_first_slips
 from training.rollouts import teacher_rollouts
 from training.run import open_run
-from training.schema import AnnotatedSentence, answer
+from training.sampling import continue_prompts
 from training.terms import distillation_terms
 from training.tokenizer import END
 
@@ -134,6 +134,21 @@ def test_own_samples_are_learnt_up_to_their_first_slip(run):
             state = run.con.advance(state, token)
         slips += state == fm.DEAD
     assert slips == len(batch.examples)  # so early in its life it slips every time, and that position counts
+
+
+def test_what_stands_behind_a_slip_is_not_sampled(run):
+    student, prompts, eos = student_of(run), run.train[:8], run.tokenizer.eos_token_id
+
+    def sampled(*processors):
+        torch.manual_seed(5)
+        return continue_prompts(student, prompts, eos, run.settings.max_length, processors)
+
+    whole, short = sampled(), sampled(EndBehindSlip(run.con, eos))
+    samples = up_to_first_slips(prompts, whole, run.con)
+    assert up_to_first_slips(prompts, short, run.con) == samples
+    for answer, sample in zip(short, samples, strict=True):
+        assert answer in (sample.answer, [*sample.answer, eos])
+    assert max(map(len, short)) < max(map(len, whole)) // 4
 
 
 # --- the teacher's samples -----------------------------------------------------------------------------------------

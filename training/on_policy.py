@@ -12,8 +12,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from torch import Tensor
+from transformers import LogitsProcessor, PreTrainedModel
 
+import fastmask as fm
 from training.examples import NO_WORD, Batch, Example, collate, groups_by_length
 from training.gradients import Term
 from training.losses import format_loss
@@ -54,10 +56,32 @@ class OwnSamples:
 
     def _sample(self, examples: list[Example]) -> list[list[Example]]:
         self.student.eval()
+        eos = self.run.tokenizer.eos_token_id
         answers = continue_prompts(
-            self.student, examples, self.run.tokenizer.eos_token_id, self.run.settings.max_length
+            self.student, examples, eos, self.run.settings.max_length, [EndBehindSlip(self.run.con, eos)]
         )
         return groups_by_length(up_to_first_slips(examples, answers, self.run.con), TOKENS_PER_BATCH)
+
+
+class EndBehindSlip(LogitsProcessor):
+    """Lets nothing but EOS follow the token that broke the schema: all else would be sampled to be thrown away.
+
+    For one generation. What stands before is sampled as it would be without this.
+    """
+
+    def __init__(self, con, eos: int) -> None:
+        self.con, self.eos = con, eos
+        self.states: Tensor | None = None  # [B]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self.states is None:  # behind the prompt
+            self.states = torch.full((len(input_ids),), self.con.initial_state)
+        else:
+            self.states = self.con.advance(self.states, input_ids[:, -1].cpu())
+        broken = (self.states == fm.DEAD).to(scores.device)
+        ended = torch.full_like(scores, -torch.inf)
+        ended[:, self.eos] = 0.0
+        return torch.where(broken[:, None], ended, scores)
 
 
 def format_term(run: Run, student: PreTrainedModel, weight: float) -> Term:
