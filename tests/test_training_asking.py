@@ -1,6 +1,7 @@
 """How a teacher is asked: with an instruction before the sentence, from a cache, and from hidden states."""
 
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -122,6 +123,19 @@ def test_an_instruction_that_says_what_the_student_reads(run):
     same = instruction_of(run, "{input}" + END)
     assert same.read(batch).inputs["input_ids"].tolist() == batch.tokens.tolist()
     torch.testing.assert_close(answer_logits(master, same.read(batch)), answer_logits(master, batch))
+
+
+def test_a_prompt_goes_through_the_tokenizer_s_chat_template(run):
+    tokenizer = copy.deepcopy(run.tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}" + (
+        "{% if add_generation_prompt %}<model>{% endif %}"
+    )
+    asked = instruction_of(dataclasses.replace(run, tokenizer=tokenizer), "Tag {input}:", chat=True)
+    example = run.train[0]
+    said = run.tokenizer.decode(example.prompt, skip_special_tokens=True)
+    read = asked.as_read(example)
+    assert read.prompt == tokenizer(f"<user>Tag {said}:<model>", add_special_tokens=False).input_ids
+    assert read.answer == example.answer
 
 
 def test_a_prompt_is_a_text_or_a_file(run, tmp_path):

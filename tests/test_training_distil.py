@@ -14,13 +14,11 @@ from tests.training_kit import one_thread, tiny, treebank
 from training import distil, label, prepare, rollouts
 from training.asking import PLAIN, Asking
 from training.errors import TrainingError
-from training.examples import encode
 from training.instruction import instruction_of
-from training.losses import Objective, cross_entropy, distillation, format_loss
+from training.losses import Objective, cross_entropy, distillation
 from training.metrics import Metrics
 from training.rollouts import teacher_rollouts
 from training.run import open_run
-from training.schema import AnnotatedSentence, answer
 from training.terms import distillation_terms
 from training.tokenizer import END
 

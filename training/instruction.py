@@ -1,4 +1,4 @@
-"""Task distillation: the teacher reads an instruction and the schema before each sentence, the student does not.
+"""Task distillation: the teacher reads an instruction and the schema with each input, the student does not.
 
 A large teacher knows the task once it is told; the student is to know it by heart. So the two read different prompts
 and the same answer, token by token: the teacher's positions are those that predict the answer's tokens behind *its*
@@ -46,18 +46,18 @@ class Instruction:
         TrainingError: a template without `{input}`; `chat` with a tokenizer that has no chat template.
     """
 
-    template: str  # `{input}` is the sentence, `{schema}` the JSON schema; other braces stay
+    template: str  # `{input}` is what is to be answered, `{schema}` the JSON schema; other braces stay
     schema: str
     tokenizer: PreTrainedTokenizerBase
     vocab: fm.Vocabulary
     chat: bool = False  # as a user's message in the tokenizer's chat template, which adds what begins the answer
     padding_side: Literal["left", "right"] = "right"
-    _known: dict[str, list[int]] = field(default_factory=dict, repr=False, compare=False)  # prompts by sentence
+    _known: dict[str, list[int]] = field(default_factory=dict, repr=False, compare=False)  # prompts by input
 
     def __post_init__(self) -> None:
         if "{input}" not in self.template:
             raise TrainingError(
-                f"a prompt needs {{input}}, where the sentence goes, and may have {{schema}}; {self.template!r:.80} is"
+                f"a prompt needs {{input}}, for the text to answer, and may have {{schema}}; {self.template!r:.80} is"
                 " neither such a text nor the name of a file that holds one"
             )
         if self.chat and not self.tokenizer.chat_template:
@@ -66,19 +66,19 @@ class Instruction:
     def as_read(self, example: Example) -> Example:
         """The same answer behind the teacher's prompt.
 
-        The sentence is what the example's prompt spells, without the space that SentencePiece puts first.
+        The input is what the example's prompt spells, without the space that SentencePiece puts first.
         """
-        sentence = spelling(example.prompt, self.vocab).decode(errors="replace").removeprefix(" ")
-        if sentence not in self._known:
-            self._known[sentence] = self._encode(self.fill(sentence))
-        prompt = self._known[sentence]
+        text = spelling(example.prompt, self.vocab).decode(errors="replace").removeprefix(" ")
+        if text not in self._known:
+            self._known[text] = self._encode(self.fill(text))
+        prompt = self._known[text]
         if not prompt:
             raise TrainingError(f"example {example.name}: the prompt has no token: say something before {{input}}")
         words = [NO_WORD] * len(prompt) + example.word[example.start :]
         return Example(example.name, [*prompt, *example.answer], len(prompt), words)
 
-    def fill(self, sentence: str) -> str:
-        values = {"schema": self.schema, "input": sentence}
+    def fill(self, text: str) -> str:
+        values = {"schema": self.schema, "input": text}
         return FIELD.sub(lambda match: values[match[1]], self.template)
 
     def read(self, batch: Batch) -> Reading:

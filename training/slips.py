@@ -36,7 +36,7 @@ def sample_up_to_slips(
         ).logits[:, -1]  # fmt: skip
         tokens = draw(logits)  # [R,1]
         chosen = tokens[:, 0].cpu()
-        states = con.walk(chosen[:, None], states=states)[:, -1]
+        states = con.advance(states, chosen)
         for row, token in zip(writing.tolist(), chosen.tolist(), strict=True):
             answers[row].append(token)
         on = ((chosen != eos) & (states != fm.DEAD)).nonzero().flatten()
