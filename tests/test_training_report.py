@@ -93,7 +93,7 @@ def test_seeds_are_one_arm(seeds):
     shares = arms[1].figure("samples", "free", "valid")
     assert shares.mean == pytest.approx(0.35)
     assert shares.deviation == pytest.approx(np.std([0.2, 0.5, 0.35], ddof=1))
-    assert arms[1].interval("free", "valid") == pytest.approx((0.35 - 0.15, 0.35 + 0.15))
+    assert arms[1].validity("free") == pytest.approx((0.35 - 0.15, 0.35 + 0.15))
     assert arms[0].steps == 15  # ten of the student, and five of its own
     assert arms[0].models[0].curve[0]["step"] == 11
     assert arms[1].figure("words", "free", "exact_copy") is None
@@ -101,7 +101,7 @@ def test_seeds_are_one_arm(seeds):
 
 def test_a_single_seed_has_wilson_s_interval(seeds):
     _, arms = read_arms(seeds[:1])
-    assert arms[0].interval("free", "valid") == pytest.approx(wilson(0.2, 8))
+    assert arms[0].validity("free") == pytest.approx(wilson(0.2, 8))
     assert arms[0].figure("scores", "loss").deviation is None
 
 

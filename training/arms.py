@@ -69,11 +69,15 @@ class Arm:
         """What stands under these keys in `numbers.json`, over the seeds; None where no run has it."""
         return spread([_under(model.facts, keys) for model in self.models])
 
-    def interval(self, way: str, verdict: str) -> tuple[float, float] | None:
-        """Of the share of a verdict: one deviation over seeds to either side, or of a single run Wilson's interval."""
-        shares = self.figure("samples", way, verdict)
+    def interval(self, *keys: str) -> tuple[float, float] | None:
+        """What stands there, of a single run; over seeds it says nothing, for there is their deviation."""
+        return _under(self.models[0].facts, keys) if len(self.models) == 1 else None
+
+    def validity(self, way: str) -> tuple[float, float] | None:
+        """The valid share's error bar: a deviation over seeds to either side, of a single run its interval."""
+        shares = self.figure("samples", way, "valid")
         if shares is None or shares.deviation is None:
-            return _under(self.models[0].facts, ("intervals", way, verdict))
+            return self.interval("intervals", way, "valid")
         return max(0.0, shares.mean - shares.deviation), min(1.0, shares.mean + shares.deviation)
 
 

@@ -141,7 +141,7 @@ def validity(arms: Sequence[Arm]) -> Figure:
             if shares is None:
                 continue
             column.barh(y, shares.mean, height=0.66, color=BLUE, alpha=0.45)
-            if (interval := arm.interval(way, "valid")) is not None:
+            if (interval := arm.validity(way)) is not None:
                 column.plot(interval, (y, y), color=INK, linewidth=1.4)
             _dots(column, shares.values, y)
         column.set_title(way if "greedy" in way else f"{way}, sampled", loc="left")

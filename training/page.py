@@ -125,18 +125,18 @@ def verdict_tables(arms: Sequence[Arm]) -> list[Table]:
 
 def words(arms: Sequence[Arm]) -> list[Table]:
     """Of tagging; nothing for other tasks."""
-    copies = [
-        _table(
-            arms,
-            caption,
-            note,
-            *((way, lambda arm, way=way, key=key: _share(arm.figure("words", way, key))) for way in WAYS),
-        )
-        for key, caption, note in (
-            ("exact_copy", "Answers with the sentence's words", "valid, and just these words; % of answers"),
-            ("words_copied", "Words copied", "in their order, before a break; % of the sentences' words"),
-        )
-    ]
+    exact = _table(
+        arms,
+        "Answers with the sentence's words",
+        "valid, and just these words; % of answers",
+        *((way, lambda arm, way=way: _exact_copy(arm, way)) for way in WAYS),
+    )
+    copied = _table(
+        arms,
+        "Words copied",
+        "in their order, before a break; % of the sentences' words",
+        *((way, lambda arm, way=way: _share(arm.figure("words", way, "words_copied"))) for way in WAYS),
+    )
     tags = _table(
         arms,
         "Tags of constrained greedy answers that copied exactly",
@@ -146,7 +146,7 @@ def words(arms: Sequence[Arm]) -> list[Table]:
         ("tags right", lambda arm: _share(arm.figure("tags_of_copies", "accuracy"))),
         ("macro-F1", lambda arm: _share(arm.figure("tags_of_copies", "macro_f1"))),
     )
-    return [table for table in (*copies, tags) if table.heads]
+    return [table for table in (exact, copied, tags) if table.heads]
 
 
 def costs(arms: Sequence[Arm]) -> list[Table]:
@@ -184,8 +184,14 @@ def _plain(figure: Spread | None, form: str) -> Cell | None:
     return figure and Cell(form.format(figure.mean), _deviation(figure, form.format))
 
 
-def _share(figure: Spread | None) -> Cell | None:
-    return figure and Cell(_percent(figure.mean), _deviation(figure, _percent))
+def _share(figure: Spread | None, interval: tuple[float, float] | None = None) -> Cell | None:
+    """In %, with the deviation over seeds, or with the interval of a single run."""
+    if figure is None:
+        return None
+    if interval is None:
+        return Cell(_percent(figure.mean), _deviation(figure, _percent))
+    low, high = interval
+    return Cell(_percent(figure.mean), f"{low * 100:.0f}–{high * 100:.0f}")
 
 
 def _mass(figure: Spread | None) -> Cell | None:
@@ -198,11 +204,11 @@ def _mass(figure: Spread | None) -> Cell | None:
 
 
 def _verdict(arm: Arm, way: str, verdict: str) -> Cell | None:
-    figure = arm.figure("samples", way, verdict)
-    interval = arm.interval(way, verdict)
-    if figure is None or figure.deviation is not None or interval is None:
-        return _share(figure)
-    return Cell(_percent(figure.mean), "–".join(f"{bound:.0%}".rstrip("%") for bound in interval))
+    return _share(arm.figure("samples", way, verdict), arm.interval("intervals", way, verdict))
+
+
+def _exact_copy(arm: Arm, way: str) -> Cell | None:
+    return _share(arm.figure("words", way, "exact_copy"), arm.interval("words", way, "exact_copy_interval"))
 
 
 def _scaled(figure: Spread | None, unit: str) -> Cell | None:

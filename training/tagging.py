@@ -11,6 +11,7 @@ from pydantic_core import from_json
 
 from training.sampling import Answer
 from training.schema import AnnotatedSentence
+from training.uncertainty import wilson
 
 Words = list[tuple[str, str]]  # (form, tag)
 
@@ -35,17 +36,19 @@ def read_tags(answer: bytes) -> list[str]:
     return [entry.get("pos", "") for entry in _entries(answer)]
 
 
-def copying(answers: list[Answer], gold: list[Words]) -> dict[str, float]:
+def copying(answers: list[Answer], gold: list[Words]) -> dict:
     """How well the sentences' words were copied.
 
-    exact_copy: the share of answers that are valid and whose words are exactly those of the right answer.
-    words_copied: the share of the right answers' words that stand in the answers, in their order: the longest common
-    subsequence, of what stands before the break.
+    exact_copy: the share of answers that are valid and whose words are exactly those of the right answer;
+    exact_copy_interval: Wilson's. words_copied: the share of the right answers' words that stand in the answers, in
+    their order: the longest common subsequence, of what stands before the break.
     """
     written = [_forms(read_words(answer)) for answer in answers]
     right = [_forms(words) for words in gold]
+    exact = sum(map(_is_exact, answers, gold)) / len(answers)
     return {
-        "exact_copy": sum(map(_is_exact, answers, gold)) / len(answers),
+        "exact_copy": exact,
+        "exact_copy_interval": wilson(exact, len(answers)),
         "words_copied": sum(map(common_length, written, right)) / sum(map(len, right)),
     }
 
