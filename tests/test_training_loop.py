@@ -19,15 +19,13 @@ from safetensors.torch import load_file
 import training.checkpoints
 import training.learn
 import training.optimise
-from tests.training_kit import EOS, con, examples, one_thread, tiny, treebank
+from tests.training_kit import con, examples, one_thread, tiny, treebank
 from training import distil, finetune, prepare, teacher
 from training.errors import DivergenceError, StoppedError, TrainingError
 from training.gradients import Term, step_gradient
-from training.learn import Upkeep
 from training.losses import cross_entropy, format_loss
 from training.metrics import Metrics
 from training.models import tiny_gpt2
-from training.on_policy import OwnSamples
 from training.optimise import train
 from training.processes import new_accelerator
 from training.program import program
