@@ -45,13 +45,14 @@ def train_teacher(
     run: Run,
     model: PreTrainedModel | None = None,
     *,
+    name: str = "teacher",
     title: str = "teacher",
     sloppiness: float = SLOPPINESS,
     steps: int = TEACHER_STEPS,
     learning_rate: float = LEARNING_RATE,
     upkeep: Upkeep = UPKEEP,
 ) -> PreTrainedModel:
-    """Trains `model` in place, or a small GPT-2 from scratch, and keeps it as the run's teacher.
+    """Trains `model` in place, or a small GPT-2 from scratch, and keeps it under `name`.
 
     Raises:
         TrainingError: a sloppiness outside 0 … 1; a model of another vocabulary, or that reads too little.
@@ -60,7 +61,7 @@ def train_teacher(
     examples = sloppy_examples(run, sloppiness)
     batches = EndlessBatches(examples, run.con, TOKENS_PER_BATCH, run.settings.seed, model.device)
     return learn(
-        run, "teacher", model, [Term("cross-entropy", batches, cross_entropy)],
+        run, name, model, [Term("cross-entropy", batches, cross_entropy)],
         title=f"{title} ({'sloppy' if sloppiness else 'clean'})", steps=steps, learning_rate=learning_rate,
         upkeep=upkeep, sloppiness=sloppiness,
     )  # fmt: skip
@@ -101,6 +102,7 @@ def main(
     width: Width = WIDTH,
     dtype: Dtype = "auto",
     device_map: DeviceMap = None,
+    name: Annotated[str, typer.Option(help="the teacher is kept as RUN/NAME")] = "teacher",
     learning_rate: Annotated[
         float | None, typer.Option(help=f"default: {LEARNING_RATE} from scratch, {FINETUNE_LEARNING_RATE} otherwise")
     ] = None,
@@ -110,11 +112,12 @@ def main(
     keep_checkpoint: KeepCheckpoint = False,
     restart: Restart = False,
 ) -> None:
-    """Train a small teacher from scratch, or fine-tune any causal language model, and keep it as RUN/teacher."""
+    """Train a small teacher from scratch, or fine-tune any causal language model, and keep it in RUN."""
     opened = open_run(run)
     train_teacher(
         opened,
         opened.load(model, dtype=dtype, device_map=device_map) if model else new_teacher(opened, layers, width),
+        name=name,
         title=f"teacher {Path(model).name}" if model else "teacher",
         sloppiness=sloppiness,
         steps=steps,
