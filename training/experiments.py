@@ -1,8 +1,8 @@
 """The experiments of docs/training.md: arms that differ in one thing, at equal steps, over several seeds.
 
-Each seed is a run of its own, OUT/seed-0 and so on, with a sloppy and a clean teacher and a model for each arm. What has
-been evaluated is not run again, so a program that was killed goes on with the same command, and a few seeds may run side
-by side in programs of their own. `training.report OUT/seed-*` puts them on one page.
+Each seed is a run of its own, OUT/seed-0 and so on, with a sloppy and a clean teacher and a model for each arm. What
+has been evaluated is not run again, so a program that was killed goes on with the same command, and a few seeds may run
+side by side in programs of their own. `training.report OUT/seed-*` puts them on one page.
 """
 
 import math
@@ -30,6 +30,7 @@ STEPS = 800
 TEACHER_STEPS = 2000
 MAX_LENGTH = 128  # short sentences: a small student learns them in a minute
 SAMPLES = 256
+MASK = 3.0  # weight of the format on the student's own samples
 
 Arm = Callable[[Run, str, int], PreTrainedModel]  # (run, name, steps) -> the student
 
@@ -68,17 +69,17 @@ ARMS: dict[str, Arm] = {
     "inf+teacher-rollouts": partial(distilled, penalty=math.inf, rollouts="teacher", rollout_share=0.5),
     "inf+student-rollouts": partial(distilled, penalty=math.inf, rollouts="student", rollout_share=0.5),
     "article": distilled_then_tuned,
-    "fine-tuned+mask-from-start": partial(tuned, on_policy_mask=1.0, on_policy_from=0.0),
-    "fine-tuned+mask": partial(tuned, on_policy_mask=1.0),
+    "fine-tuned+mask-from-start": partial(tuned, on_policy_mask=MASK, on_policy_from=0.0),
+    "fine-tuned+mask-1": partial(tuned, on_policy_mask=1.0),
+    "fine-tuned+mask": partial(tuned, on_policy_mask=MASK),
     "fine-tuned+mask-10": partial(tuned, on_policy_mask=10.0),
-    "inf+mask": partial(distilled, penalty=math.inf, on_policy_mask=1.0),
-    "inf+ce+mask": partial(half, on_policy_mask=1.0),
-    "inf+ce+mask-10": partial(half, on_policy_mask=10.0),
+    "inf+mask": partial(distilled, penalty=math.inf, on_policy_mask=MASK),
+    "inf+ce+mask": partial(half, on_policy_mask=MASK),
     "clean-plain": partial(distilled, teacher="teacher-clean", penalty=0.0),
-    "clean-inf+mask": partial(distilled, teacher="teacher-clean", penalty=math.inf, on_policy_mask=1.0),
-    "inf+ce+mask-x2": partial(half, on_policy_mask=1.0, times=2),
-    "inf+ce+mask-x4": partial(half, on_policy_mask=1.0, times=4),
-    "inf+ce+mask-x4-large": partial(half, on_policy_mask=1.0, times=4, layers=4, width=192),
+    "clean-inf+mask": partial(distilled, teacher="teacher-clean", penalty=math.inf, on_policy_mask=MASK),
+    "inf+ce+mask-x2": partial(half, on_policy_mask=MASK, times=2),
+    "inf+ce+mask-x4": partial(half, on_policy_mask=MASK, times=4),
+    "inf+ce+mask-x4-large": partial(half, on_policy_mask=MASK, times=4, layers=4, width=192),
 }
 
 
