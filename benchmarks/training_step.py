@@ -19,9 +19,9 @@ from benchmarks.harness import Contender, Report
 from benchmarks.losses import EAGER, PENALTY, THREADS, with_mask
 from benchmarks.peak import peak_bytes, tells_peak
 from benchmarks.workloads import Workload, workloads
-from training.examples import NO_WORD, Batch, Example, collate
-from training.losses import Objective, answer_logits, distillation
-from training.models import tiny_gpt2
+from training.data.examples import NO_WORD, Batch, Example, collate
+from training.learning.losses import Objective, answer_logits, distillation
+from training.learning.models import tiny_gpt2
 
 TEXTS, LENGTH = 8, 128  # tokens of each, all but the first of the answer
 STUDENT_LAYERS, WIDTH = 12, 192

@@ -23,9 +23,9 @@ from pydantic import BaseModel
 
 import fastmask as fm
 import training.schema
+from training.data.tokenizer import train_bpe
+from training.data.treebank import read_treebank
 from training.schema import answer
-from training.tokenizer import train_bpe
-from training.treebank import read_treebank
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("FASTMASK_SHARED") or REPOSITORY.parent / "shared")

@@ -30,22 +30,23 @@ from tests.training_kit import (
     tiny,
     treebank,
 )
-from training import distil, evaluate, finetune, generate, label, prepare, sampling, teacher
+from training import distil, evaluate, finetune, generate, label, prepare, teacher
+from training.data.examples import NO_WORD, Example, collate, encode, groups_by_length
+from training.data.sloppy import sloppy_answer
+from training.data.tokenizer import load_tokenizer
 from training.demo import demo
 from training.errors import DivergenceError, TrainingError
-from training.examples import NO_WORD, Example, collate, encode, groups_by_length
-from training.gradients import Term
-from training.losses import Objective, cross_entropy, distillation, format_loss
-from training.models import check_fits, load_model, tiny_gpt2
-from training.on_policy import format_term
-from training.optimise import train
+from training.evaluation.score import score
+from training.learning.gradients import Term
+from training.learning.losses import Objective, cross_entropy, distillation, format_loss
+from training.learning.models import check_fits, load_model, tiny_gpt2
+from training.learning.optimise import train
+from training.learning.streams import EndlessBatches
 from training.run import open_run
+from training.sampling import answers as sampling
+from training.sampling.on_policy import format_term
+from training.sampling.slips import draw, sample_up_to_slips
 from training.schema import AnnotatedSentence, AnnotatedToken, answer
-from training.score import score
-from training.slips import draw, sample_up_to_slips
-from training.sloppy import sloppy_answer
-from training.streams import EndlessBatches
-from training.tokenizer import load_tokenizer
 
 # --- examples and batches ------------------------------------------------------------------------------------------
 

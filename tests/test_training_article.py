@@ -12,13 +12,13 @@ import fastmask as fm
 from fastmask.hf import ConstrainedDistillationTrainer
 from tests.training_kit import one_thread
 from tests.vocabularies import real
-from training.examples import collate, encode
-from training.gradients import Term, step_gradient
-from training.losses import PENALTY, Objective, distillation
-from training.models import tiny_gpt2
-from training.processes import new_accelerator
+from training.data.examples import collate, encode
+from training.learning.gradients import Term, step_gradient
+from training.learning.losses import PENALTY, Objective, distillation
+from training.learning.models import tiny_gpt2
+from training.learning.processes import new_accelerator
+from training.learning.streams import EndlessBatches
 from training.schema import AnnotatedSentence, answer
-from training.streams import EndlessBatches
 
 SENTENCES = [[("Ada", "PROPN"), ("pours", "VERB"), ("tea", "NOUN"), (".", "PUNCT")], [("Stop", "VERB"), ("!", "PUNCT")]]
 

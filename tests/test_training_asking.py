@@ -13,15 +13,16 @@ from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 import fastmask.torch as fmt
 from tests.training_kit import BYTES, EOS, ByteTokenizer, con, examples, losses_and_gradient, one_thread, tiny, treebank
-from training import distil, prepare, teacher_cache
-from training.asking import Asking
-from training.chunked import Hidden, check_head
+from training import distil, prepare
+from training.data.examples import collate
+from training.data.tokenizer import END
+from training.distillation import teacher_cache
+from training.distillation.asking import Asking
+from training.distillation.chunked import Hidden, check_head
+from training.distillation.instruction import Instruction, instruction_of
 from training.errors import TrainingError
-from training.examples import collate
-from training.instruction import Instruction, instruction_of
-from training.losses import Logits, Objective, answer_logits, distillation, format_loss, format_of, losses_from
-from training.model_digest import model_digest
-from training.tokenizer import END
+from training.learning.losses import Logits, Objective, answer_logits, distillation, format_loss, format_of, losses_from
+from training.learning.model_digest import model_digest
 
 BOS = 255
 OBJECTIVES = [
@@ -287,7 +288,7 @@ def test_the_format_in_chunks(con, examples):
 
 def test_chunks_hold_no_logits(con, examples, monkeypatch):
     """Of what autograd keeps, on the way too, nothing as wide as the vocabulary has a row for every position."""
-    for place in ("fastmask.torch.linear._CHUNK_BYTES", "training.chunked.CHUNK_BYTES"):
+    for place in ("fastmask.torch.linear._CHUNK_BYTES", "training.distillation.chunked.CHUNK_BYTES"):
         monkeypatch.setattr(place, 16 * 257 * 4)
     student, master, batch = tiny(seed=1), gemma(seed=2), collate(examples * 8, con)
 

@@ -14,13 +14,13 @@ from tokenizers import normalizers
 import fastmask as fm
 from tests.training_kit import BYTES, EOS, ByteTokenizer, one_thread, treebank
 from training import distil, evaluate, finetune, label, prepare, teacher
+from training.data.examples import NO_WORD, encode, prompt_of, require_room
+from training.data.records import Record, read_jsonl, split_by_document
+from training.data.sift import NOT_SPELLED, REFUSED, TOO_LONG, sift
+from training.data.tokenizer import train_bpe
 from training.errors import TrainingError
-from training.examples import NO_WORD, encode, prompt_of, require_room
-from training.records import Record, read_jsonl, split_by_document
 from training.run import open_run
 from training.schema import TAGGING, answer, to_json
-from training.sift import NOT_SPELLED, REFUSED, TOO_LONG, sift
-from training.tokenizer import train_bpe
 
 MODEL = """
 from __future__ import annotations

@@ -11,16 +11,17 @@ pytest.importorskip("conllu")
 
 import fastmask as fm
 from tests.training_kit import one_thread, tiny, treebank
-from training import distil, label, prepare, rollouts
-from training.asking import PLAIN, Asking
+from training import distil, label, prepare
+from training.data.tokenizer import END
+from training.distillation.asking import PLAIN, Asking
+from training.distillation.instruction import instruction_of
+from training.distillation.terms import distillation_terms
 from training.errors import TrainingError
-from training.instruction import instruction_of
-from training.losses import Objective, cross_entropy, distillation
-from training.metrics import Metrics
-from training.rollouts import teacher_rollouts
+from training.learning.losses import Objective, cross_entropy, distillation
+from training.learning.metrics import Metrics
 from training.run import open_run
-from training.terms import distillation_terms
-from training.tokenizer import END
+from training.sampling import rollouts
+from training.sampling.rollouts import teacher_rollouts
 
 
 @pytest.fixture(scope="module")

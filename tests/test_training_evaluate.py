@@ -13,14 +13,16 @@ from transformers import DynamicCache
 
 import fastmask as fm
 from tests.training_kit import BYTES, EOS, ByteTokenizer, con, examples, finished, one_thread, tiny, treebank
-from training import evaluate, generate, sampling, tagging
-from training.cost import LiveTensors, cost, peak_memory
-from training.examples import NO_WORD, Example, collate, encode
+from training import evaluate, generate
+from training.data.examples import NO_WORD, Example, collate, encode
+from training.evaluation import tagging
+from training.evaluation.cost import LiveTensors, cost, peak_memory
+from training.evaluation.score import score, score_closely
+from training.evaluation.uncertainty import spread, wilson
 from training.run import open_run
-from training.sampling import Answer
+from training.sampling import answers as sampling
+from training.sampling.answers import Answer
 from training.schema import TAGS, AnnotatedSentence, answer
-from training.score import score, score_closely
-from training.uncertainty import spread, wilson
 
 __all__ = ["con", "examples", "finished", "one_thread", "treebank"]  # fixtures
 

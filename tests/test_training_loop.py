@@ -16,21 +16,21 @@ pytest.importorskip("conllu")
 
 from safetensors.torch import load_file
 
-import training.checkpoints
-import training.learn
-import training.optimise
+import training.learning.checkpoints
+import training.learning.learn
+import training.learning.optimise
 from tests.training_kit import con, examples, one_thread, tiny, treebank
 from training import distil, finetune, prepare, teacher
 from training.errors import DivergenceError, StoppedError, TrainingError
-from training.gradients import Term, step_gradient
-from training.losses import cross_entropy, format_loss
-from training.metrics import Metrics
-from training.models import tiny_gpt2
-from training.optimise import train
-from training.processes import new_accelerator
+from training.learning.gradients import Term, step_gradient
+from training.learning.losses import cross_entropy, format_loss
+from training.learning.metrics import Metrics
+from training.learning.models import tiny_gpt2
+from training.learning.optimise import train
+from training.learning.processes import new_accelerator
+from training.learning.streams import EndlessBatches
 from training.program import program
 from training.run import open_run
-from training.streams import EndlessBatches
 
 STEPS = 8
 STAGES = {
@@ -42,7 +42,7 @@ STAGES = {
 
 def stage(name, folder, **options):
     """With a few samples at once, which are served in several batches."""
-    with mock.patch.multiple("training.on_policy", PROMPTS_AT_ONCE=5, TOKENS_PER_BATCH=120):
+    with mock.patch.multiple("training.sampling.on_policy", PROMPTS_AT_ONCE=5, TOKENS_PER_BATCH=120):
         STAGES[name](folder, **({"steps": STEPS, "checkpoint_every": 3} | options))
 
 
@@ -111,9 +111,9 @@ def in_a_process(name, folder, moment):
     """In a process of its own, that is killed in the middle: behind a step, or while it writes."""
     torch.set_num_threads(1)
     if moment == "saving":
-        training.checkpoints.write_json = die
+        training.learning.checkpoints.write_json = die
     elif moment == "keeping":
-        training.learn.write_json = die
+        training.learning.learn.write_json = die
     else:
         Metrics.write = at_step(moment, die)
     stage(name, folder)
@@ -358,14 +358,14 @@ def test_two_processes_have_the_gradient_of_one(con, examples, tmp_path):
 
 
 def die_before_step(step):
-    take = training.optimise._Training.step
+    take = training.learning.optimise._Training.step
 
     def take_or_die(self, title):
         if self.progress.step + 1 == step:
             die()
         return take(self, title)
 
-    return mock.patch("training.optimise._Training.step", take_or_die)
+    return mock.patch("training.learning.optimise._Training.step", take_or_die)
 
 
 def stages_of_two(folder, names, killed_before=None):

@@ -11,10 +11,11 @@ pytest.importorskip("torch")
 pytest.importorskip("conllu")
 pytest.importorskip("matplotlib")
 
-from training import page, report
-from training.arms import read_arms, settings_that_differ, steps_before
+from training import report
 from training.errors import TrainingError
-from training.uncertainty import wilson
+from training.evaluation.uncertainty import wilson
+from training.reporting import page
+from training.reporting.arms import read_arms, settings_that_differ, steps_before
 
 SETTINGS = {"treebank": ["t.conllu"], "heldout": [], "tokenizer": "own", "width": 1000, "max_length": 512}
 SHARES = {"valid": 0.5, "invalid": 0.25, "ended early": 0.125, "cut off": 0.125}

@@ -17,14 +17,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 import fastmask as fm
 from tests.training_kit import BYTES, EOS, one_thread, tiny, treebank
 from training import distil, finetune, prepare, teacher
+from training.data.examples import prompt_of
+from training.data.sloppy import sloppy_answer
+from training.data.tokenizer import load_tokenizer, require_same_tokens, train_bpe
+from training.data.treebank import read_treebank
 from training.errors import TrainingError
-from training.examples import prompt_of
-from training.models import load_model, logit_width, tiny_gpt2, widen
+from training.learning.models import load_model, logit_width, tiny_gpt2, widen
 from training.run import open_run
 from training.schema import AnnotatedSentence, answer, to_json
-from training.sloppy import sloppy_answer
-from training.tokenizer import load_tokenizer, require_same_tokens, train_bpe
-from training.treebank import read_treebank
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 GROUPED = SIZES | {"num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 256}

@@ -5,9 +5,9 @@ import pytest
 pytest.importorskip("conllu")
 
 from fastmask import FastmaskError
+from training.data.records import split_by_document
+from training.data.treebank import DOCUMENT_LENGTH, read_treebank
 from training.errors import TrainingError, TreebankError
-from training.records import split_by_document
-from training.treebank import DOCUMENT_LENGTH, read_treebank
 
 GOOD = """\
 # newdoc id = kettle

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import fastmask as fm
+from training.data.examples import encode
 from training.demo import demo
-from training.examples import encode
-from training.models import tiny_gpt2
+from training.learning.models import tiny_gpt2
 
 EOS = 256
 BYTES = fm.Vocabulary([bytes([i]) for i in range(256)] + [None], EOS)

@@ -16,8 +16,8 @@ from rich import print
 from training.distil import STUDENT_STEPS, distil, new_student
 from training.evaluate import SAMPLES, evaluate
 from training.finetune import FINETUNE_STEPS, finetune
-from training.learn import Upkeep
-from training.losses import PENALTY, Objective
+from training.learning.learn import Upkeep
+from training.learning.losses import PENALTY, Objective
 from training.prepare import MAX_LENGTH, prepare
 from training.program import Heldout, MaxLength, Penalty, Samples, Seed, Steps, Tokenizer, Treebank, program
 from training.report import report

@@ -11,12 +11,14 @@ from typing import Annotated, Literal
 import typer
 from transformers import PreTrainedModel
 
-from training.asking import PLAIN, Asking
-from training.instruction import instruction_of
-from training.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
-from training.losses import ON_POLICY_FROM, PENALTY, Objective
-from training.model_digest import model_digest
-from training.models import check_fits, tiny_gpt2
+from training.distillation.asking import PLAIN, Asking
+from training.distillation.instruction import instruction_of
+from training.distillation.teacher_cache import TOP_K
+from training.distillation.terms import distillation_terms
+from training.learning.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
+from training.learning.losses import ON_POLICY_FROM, PENALTY, Objective
+from training.learning.model_digest import model_digest
+from training.learning.models import check_fits, tiny_gpt2
 from training.program import (
     Accumulate,
     Chat,
@@ -36,8 +38,6 @@ from training.program import (
     program,
 )
 from training.run import Run, open_run
-from training.teacher_cache import TOP_K
-from training.terms import distillation_terms
 
 STUDENT_STEPS = 600
 LEARNING_RATE = 3e-3

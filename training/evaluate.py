@@ -7,16 +7,16 @@ import typer
 from transformers import PreTrainedModel
 
 from fastmask.canonical import spelling
-from training.cost import cost
+from training.data.examples import Example
 from training.errors import TrainingError
-from training.examples import Example
+from training.evaluation.cost import cost
+from training.evaluation.score import score_closely
+from training.evaluation.tagging import copying, read_gold, tags_of_copies
+from training.evaluation.uncertainty import wilson
 from training.program import RunFolder, Samples, program
 from training.report import report
 from training.run import Run, open_run, write_json
-from training.sampling import VERDICTS, WAYS, Answer, sample
-from training.score import score_closely
-from training.tagging import copying, read_gold, tags_of_copies
-from training.uncertainty import wilson
+from training.sampling.answers import VERDICTS, WAYS, Answer, sample
 
 SAMPLES = 96
 CONTEXT = 12  # characters kept of what stands before a break; the whole is answer[:byte]
@@ -25,9 +25,9 @@ CONTEXT = 12  # characters kept of what stands before a break; the whole is answ
 def evaluate(run: Run, name: str, model: PreTrainedModel, *, samples: int = SAMPLES) -> None:
     """Adds to what the run knows of `name`, and keeps the texts that it wrote.
 
-    scores: see `training.score`. samples: the share of each verdict, by the way of decoding; intervals: theirs.
-    words, by the way, and tags_of_copies, of constrained greedy answers: see `training.tagging`; absent for other tasks
-    than tagging. cost: see `training.cost`.
+    scores and cost: see `training.evaluation`. samples: the share of each verdict, by the way of decoding; intervals:
+    theirs. words, by the way, and tags_of_copies, of constrained greedy answers: see `training.evaluation.tagging`;
+    absent for other tasks than tagging.
     """
     model.eval()
     chosen = run.some_heldout(samples)
@@ -59,7 +59,7 @@ def verdict_shares(answers: list[Answer]) -> dict[str, float]:
 
 
 def kept(example: Example, way: str, answer: Answer) -> dict:
-    """A row of `samples-*.json`; `broke` tells where, as `training.sampling.Slip` does, and what stands before it."""
+    """A row of `samples-*.json`; `broke` tells where, as `Slip` does, and what stands before it."""
     row = {"sentence": example.name, "way": way, "verdict": answer.verdict, "answer": answer.text}
     if answer.slip:
         before = answer.kept.decode(errors="replace")[-CONTEXT:]

@@ -20,7 +20,7 @@ from training.distil import LAYERS, WIDTH, distil, new_student
 from training.errors import TrainingError
 from training.evaluate import evaluate
 from training.finetune import finetune
-from training.losses import Objective
+from training.learning.losses import Objective
 from training.prepare import prepare
 from training.program import Heldout, MaxLength, Samples, Steps, Treebank, program
 from training.run import Run, open_run, read_json, write_json

@@ -1,6 +1,6 @@
 """Fine-tuning: a student learns the right answers themselves, by cross-entropy on the answer positions.
 
-With the on-policy mask it learns the format on its own samples besides, see `training.on_policy`.
+With the on-policy mask it learns the format on its own samples besides, see `training.sampling.on_policy`.
 """
 
 from pathlib import Path
@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 from transformers import PreTrainedModel
 
+from training.data.examples import Example
 from training.distil import LAYERS, WIDTH, new_student
-from training.examples import Example
-from training.gradients import Term
 from training.label import read_answers
-from training.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
-from training.losses import ON_POLICY_FROM, cross_entropy
-from training.on_policy import format_term
+from training.learning.gradients import Term
+from training.learning.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
+from training.learning.losses import ON_POLICY_FROM, cross_entropy
+from training.learning.streams import EndlessBatches
 from training.program import (
     Accumulate,
     CheckpointEvery,
@@ -30,7 +30,7 @@ from training.program import (
     program,
 )
 from training.run import TOKENS_PER_BATCH, Run, open_run
-from training.streams import EndlessBatches
+from training.sampling.on_policy import format_term
 
 FINETUNE_STEPS = 300
 LEARNING_RATE = 1e-3  # gentler than from scratch: there is something to lose

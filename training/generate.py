@@ -8,11 +8,11 @@ from rich.table import Table
 from rich.text import Text
 from transformers import PreTrainedModel
 
+from training.data.examples import prompt_of, require_room
 from training.errors import TrainingError
-from training.examples import prompt_of, require_room
 from training.program import RunFolder, program
 from training.run import Run, open_run
-from training.sampling import WAYS, Answer, sample
+from training.sampling.answers import WAYS, Answer, sample
 
 STYLES = {"valid": "green", "invalid": "red", "ended early": "red", "cut off": "yellow"}
 
@@ -26,7 +26,7 @@ def generate(
     seed: int | None = None,
     title: str = "sampling",
 ) -> dict[str, list[Answer]]:
-    """An answer to each text, by the way it was written: two of `training.sampling.WAYS`, free and constrained."""
+    """An answer to each text, by the way it was written: two of `WAYS`, free and constrained."""
     model.eval()
     prompts = [prompt_of(text, text, run.tokenizer) for text in texts]
     require_room(prompts, run.settings.max_length)

@@ -18,15 +18,15 @@ from transformers import PreTrainedModel
 
 from fastmask.canonical import spelling
 from fastmask.hf import ConstraintLogitsProcessor
+from training.data.examples import Example, prompt_of, require_room
+from training.data.records import read_jsonl, read_rows
+from training.data.sift import sift
+from training.distillation.instruction import Instruction, instruction_of
 from training.errors import TrainingError
-from training.examples import Example, prompt_of, require_room
-from training.instruction import Instruction, instruction_of
-from training.models import context_length
+from training.learning.models import context_length
 from training.program import Chat, DeviceMap, Dtype, Prompt, RunFolder, program
-from training.records import read_jsonl, read_rows
 from training.run import Run, open_run
-from training.sampling import PROMPTS_AT_ONCE, continue_prompts, judge
-from training.sift import sift
+from training.sampling.answers import PROMPTS_AT_ONCE, continue_prompts, judge
 
 
 def label(

@@ -12,14 +12,14 @@ from rich.markup import escape
 
 import fastmask as fm
 from fastmask.cli.loading import load_schema
+from training.data.records import Record
+from training.data.sift import NOT_SPELLED, REFUSED, TOO_LONG
+from training.data.tokenizer import add_pad, load_tokenizer, require_same_tokens, train_bpe
 from training.errors import TrainingError
-from training.models import context_length, device, load_config, logit_width
+from training.learning.models import context_length, device, load_config, logit_width
 from training.program import Heldout, MaxLength, Seed, Tokenizer, Treebank, program
-from training.records import Record
 from training.run import LEFT_OUT, Run, Settings, build, read_and_split, write_json
 from training.schema import TAGGING
-from training.sift import NOT_SPELLED, REFUSED, TOO_LONG
-from training.tokenizer import add_pad, load_tokenizer, require_same_tokens, train_bpe
 
 OWN_TREEBANK = Path(__file__).parent / "treebank"
 MAX_LENGTH = 512

@@ -9,11 +9,11 @@ from rich import print
 from rich.console import Console
 from rich.table import Table
 
-from training.arms import Model, common_folder, evaluated_models
 from training.errors import TrainingError
-from training.losses import Objective
-from training.page import write_page
+from training.learning.losses import Objective
 from training.program import program
+from training.reporting.arms import Model, common_folder, evaluated_models
+from training.reporting.page import write_page
 from training.run import read_json
 
 matplotlib.use("Agg")  # a file is wanted, not a window

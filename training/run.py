@@ -13,14 +13,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import fastmask as fm
 from fastmask.cli.loading import load_schema
+from training.data.examples import Example
+from training.data.records import Record, read_jsonl, split_by_document
+from training.data.sift import TOO_LONG, LeftOut, sift
+from training.data.tokenizer import load_tokenizer, require_same_tokens
+from training.data.treebank import read_treebank
 from training.errors import TrainingError
-from training.examples import Example
-from training.models import load_model, logit_width, widen
-from training.records import Record, read_jsonl, split_by_document
+from training.learning.models import load_model, logit_width, widen
 from training.schema import TAGGING
-from training.sift import TOO_LONG, LeftOut, sift
-from training.tokenizer import load_tokenizer, require_same_tokens
-from training.treebank import read_treebank
 
 HELD_OUT_SHARE = 0.15  # of the records, where no held-out file is given
 LEFT_OUT = "left_out.jsonl"  # in the run's folder: what cannot be learnt from, and why

@@ -10,12 +10,14 @@ from rich import print
 from transformers import PreTrainedModel
 
 from fastmask.errors import InputError
+from training.data.examples import Example, encode
+from training.data.sloppy import sloppy_answer
 from training.errors import TrainingError
-from training.examples import Example, encode
-from training.gradients import Term
-from training.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
-from training.losses import cross_entropy
-from training.models import check_fits, tiny_gpt2
+from training.learning.gradients import Term
+from training.learning.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
+from training.learning.losses import cross_entropy
+from training.learning.models import check_fits, tiny_gpt2
+from training.learning.streams import EndlessBatches
 from training.program import (
     Accumulate,
     CheckpointEvery,
@@ -30,8 +32,6 @@ from training.program import (
     program,
 )
 from training.run import TOKENS_PER_BATCH, Run, open_run
-from training.sloppy import sloppy_answer
-from training.streams import EndlessBatches
 
 TEACHER_STEPS = 900
 LEARNING_RATE = 2e-3

@@ -21,9 +21,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import fastmask as fm
 from fastmask.canonical import spelling
 from fastmask.cli.loading import load_schema
+from training.data.examples import NO_WORD, Batch, Example
 from training.errors import TrainingError
-from training.examples import NO_WORD, Batch, Example
-from training.models import context_length
+from training.learning.models import context_length
 from training.run import Run
 from training.schema import to_json
 

@@ -6,15 +6,15 @@ from functools import partial
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from training.asking import Asking, Taught
-from training.chunked import Hidden
-from training.examples import Batch, Example
-from training.gradients import Term
-from training.losses import Logits, Objective, format_of, losses_from
-from training.on_policy import OwnSamples
-from training.rollouts import teacher_rollouts
+from training.data.examples import Batch, Example
+from training.distillation.asking import Asking, Taught
+from training.distillation.chunked import Hidden
+from training.learning.gradients import Term
+from training.learning.losses import Logits, Objective, format_of, losses_from
+from training.learning.streams import EndlessBatches
 from training.run import TOKENS_PER_BATCH, Run
-from training.streams import EndlessBatches
+from training.sampling.on_policy import OwnSamples
+from training.sampling.rollouts import teacher_rollouts
 
 
 def distillation_terms(
@@ -79,6 +79,6 @@ def _on_own_samples(
 
 
 def _longest_samples(run: Run) -> list[tuple[Example, int]]:
-    """Training examples, and at most so many tokens `training.slips.sample_up_to_slips` writes behind each."""
+    """Training examples, and at most so many tokens `training.sampling.slips.sample_up_to_slips` writes behind each."""
     longest = max(len(example.answer) for example in run.train) * 3 // 2
     return [(example, min(longest, run.settings.max_length - example.start)) for example in run.train]

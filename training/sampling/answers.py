@@ -16,7 +16,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from fastmask.canonical import spelling
 from fastmask.corpus.expected import mismatch
 from fastmask.hf import ConstraintLogitsProcessor
-from training.examples import Example
+from training.data.examples import Example
 from training.run import Run
 
 PROMPTS_AT_ONCE = 64

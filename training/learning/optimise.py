@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from training.checkpoints import Checkpoints
 from training.errors import DivergenceError, StoppedError, TrainingError
-from training.gradients import Term, step_gradient
-from training.metrics import Metrics
-from training.processes import new_accelerator
-from training.stopping import stop_signals
+from training.learning.checkpoints import Checkpoints
+from training.learning.gradients import Term, step_gradient
+from training.learning.metrics import Metrics
+from training.learning.processes import new_accelerator
+from training.learning.stopping import stop_signals
 
 LOOKS = 12  # how many times a run looks at the held-out answers
 
@@ -68,7 +68,7 @@ def train(
     training = _Training(model, terms, steps, learning_rate, accumulate)
     accelerator, progress = training.accelerator, training.progress
     if checkpoints:
-        checkpoints.restore(accelerator, training.streams)
+        checkpoints.restore(accelerator, training.learning.streams)
     main = accelerator.is_main_process
     with ExitStack() as stack:
         stack.callback(training.finish)
@@ -88,7 +88,7 @@ def train(
             bar.update()
             stop = training.any_process(signal())
             if checkpoints and (checkpoints.due(progress.step) or stop):
-                checkpoints.save(progress.step, accelerator, training.streams)
+                checkpoints.save(progress.step, accelerator, training.learning.streams)
             if stop and progress.step < steps:
                 raise StoppedError(
                     f"{title}: stopped behind step {progress.step} of {steps}; the same command goes on from there"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.errors import TrainingError
+from training.evaluation.uncertainty import Spread, spread
 from training.run import read_json
-from training.uncertainty import Spread, spread
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,16 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 import fastmask.torch as fmt
+from training.data.examples import Batch
+from training.distillation.instruction import Reading
 from training.errors import TrainingError
-from training.examples import Batch
-from training.instruction import Reading
 
 CHUNK_BYTES = 40 << 20  # of float32 logits, for the cross-entropy
 
 
 @dataclass(frozen=True, eq=False)
 class Hidden:
-    """What a model says at N positions, as `training.losses.Logits` says it."""
+    """What a model says at N positions, as `training.learning.losses.Logits` says it."""
 
     states: Tensor  # [N,H]: what the output head makes the logits of
     head: fmt.OutputHead

@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 import fastmask as fm
-from training.examples import Example
-from training.sampling import padded_prompts, room_for_answers
+from training.data.examples import Example
+from training.sampling.answers import padded_prompts, room_for_answers
 
 
 @torch.no_grad()
@@ -21,8 +21,8 @@ def sample_up_to_slips(
 ) -> list[list[int]]:
     """An answer behind each prompt, sampled at temperature 1, up to and with the token that breaks the schema, or EOS.
 
-    At most as long as `training.sampling.continue_prompts` would make it. Draws from torch's global generator. The
-    model keeps its past in a `DynamicCache`, as transformers' attention models do.
+    At most as long as `training.sampling.answers.continue_prompts` would make it. Draws from torch's global generator.
+    The model keeps its past in a `DynamicCache`, as transformers' attention models do.
     """
     tokens, mask = (each.to(model.device) for each in padded_prompts(examples, eos))  # [R,P], R rows still writing
     answers: list[list[int]] = [[] for _ in examples]

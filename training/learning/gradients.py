@@ -12,9 +12,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from training.data.examples import Batch
 from training.errors import DivergenceError
-from training.examples import Batch
-from training.streams import Stream
+from training.learning.streams import Stream
 
 LARGEST_NORM = 1.0  # of a gradient; a larger one is scaled down to it
 

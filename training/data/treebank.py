@@ -12,8 +12,8 @@ from pathlib import Path
 from conllu.exceptions import ParseException
 from conllu.parser import parse_comment_line, parse_line
 
+from training.data.records import Record
 from training.errors import TreebankError
-from training.records import Record
 from training.schema import TAGS, answer
 
 COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")

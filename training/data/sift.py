@@ -9,8 +9,8 @@ from fastmask import Constraint
 from fastmask.canonical import spelling
 from fastmask.corpus.expected import mismatch
 from fastmask.errors import InputError
-from training.examples import Example, encode
-from training.records import Record
+from training.data.examples import Example, encode
+from training.data.records import Record
 
 NOT_SPELLED = "not spelled by the tokenizer"
 REFUSED = "refused by the schema"

@@ -9,13 +9,13 @@ from rich import print
 from rich.markup import escape
 from transformers import PreTrainedModel
 
-from training.checkpoints import Checkpoints, differences
-from training.gradients import Term
-from training.model_digest import model_digest
-from training.optimise import train
-from training.processes import new_accelerator, on_main_process, processes
+from training.evaluation.score import score
+from training.learning.checkpoints import Checkpoints, differences
+from training.learning.gradients import Term
+from training.learning.model_digest import model_digest
+from training.learning.optimise import train
+from training.learning.processes import new_accelerator, on_main_process, processes
 from training.run import Run, read_json, write_json
-from training.score import score
 
 CHECKPOINT_EVERY = 100  # steps
 FINISHED = "training.json"  # in a model's folder: the configuration, written when all else is there

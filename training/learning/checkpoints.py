@@ -14,9 +14,9 @@ import torch
 from accelerate import Accelerator
 
 from training.errors import TrainingError
-from training.processes import processes
+from training.learning.processes import processes
+from training.learning.streams import Stream
 from training.run import read_json, write_json
-from training.streams import Stream
 
 CONFIGURATION = "configuration.json"
 

@@ -1,20 +1,20 @@
 """The teacher's own answers as training data: its constrained samples in the right answers' place.
 
 On right answers a student hears what the teacher would say in places to which the teacher itself might never have come.
-On these it hears it where the teacher goes. The student's own samples are in `training.on_policy`.
+On these it hears it where the teacher goes. The student's own samples are in `training.sampling.on_policy`.
 """
 
 from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from training.examples import Example
-from training.instruction import Instruction
+from training.data.examples import Example
+from training.distillation.instruction import Instruction
 from training.label import label, read_answers, teacher_prompts
-from training.model_digest import model_digest
-from training.processes import processes
+from training.learning.model_digest import model_digest
+from training.learning.processes import processes
+from training.learning.streams import fingerprint
 from training.run import Run
-from training.streams import fingerprint
 
 
 def teacher_rollouts(run: Run, teacher: PreTrainedModel, instruction: Instruction | None = None) -> list[Example]:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 import fastmask.torch as fmt
 from fastmask.torch.distillation import with_labels
+from training.data.examples import Batch
+from training.distillation.instruction import Reading
 from training.errors import TrainingError
-from training.examples import Batch
-from training.instruction import Reading
 
 PENALTY = 10.0
 ON_POLICY_FROM = 0.5  # of the steps: a student that can do little yet learns the task first, see docs/training.md
@@ -33,7 +33,7 @@ class Objective:
     jensen_shannon: float | None = None  # between the two, with this weight
     temperature: float = 1.0  # of both; losses are multiplied by its square, so that gradients keep their size
     cross_entropy: float = 0.0  # the share of the right answers' own cross-entropy
-    on_policy_mask: float = 0.0  # weight of the format on the student's own samples, see training.on_policy
+    on_policy_mask: float = 0.0  # weight of the format on the student's own samples, see training.sampling.on_policy
     on_policy_from: float = ON_POLICY_FROM  # the share of the steps behind which the student samples
     rollouts: Literal["teacher", "student"] | None = None  # whose samples the divergence is taken on besides the data
     rollout_share: float = 1.0  # of the divergence; what is left of 1 is taken on the right answers
@@ -114,7 +114,7 @@ class Objective:
 
 @dataclass(frozen=True, eq=False)
 class Logits:
-    """What a model says at N positions. `training.chunked.Hidden` is the same without ever holding all logits."""
+    """What a model says at N positions; `training.distillation.chunked.Hidden` never holds all of the logits."""
 
     values: Tensor  # [N,V]
 
@@ -144,7 +144,7 @@ def cross_entropy(model, batch: Batch) -> Tensor:
 
 
 def distillation(student, teacher, batch: Batch, con, objective: Objective) -> Tensor:
-    """From a teacher that is run on the very batch; `training.asking` knows other ways."""
+    """From a teacher that is run on the very batch; `training.distillation.asking` knows other ways."""
     with torch.no_grad():
         taught = Logits.of(teacher, batch)
     return losses_from(taught, Logits.of(student, batch), batch, con, objective)

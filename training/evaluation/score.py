@@ -16,11 +16,11 @@ from transformers import PreTrainedModel
 
 import fastmask.torch as fmt
 from fastmask.canonical import spelling
-from training.examples import NO_WORD, Example, collate, groups_by_length
-from training.losses import answer_logits
-from training.models import context_length
+from training.data.examples import NO_WORD, Example, collate, groups_by_length
+from training.evaluation.tagging import macro_f1, read_gold, read_tags
+from training.learning.losses import answer_logits
+from training.learning.models import context_length
 from training.run import TOKENS_PER_BATCH
-from training.tagging import macro_f1, read_gold, read_tags
 
 ROWS_AT_ONCE = 16  # of texts that are gone on with
 LONGEST_TAG = 16  # tokens

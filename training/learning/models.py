@@ -12,7 +12,7 @@ from transformers import (
 from transformers.utils import logging
 
 from training.errors import TrainingError, loading
-from training.processes import processes
+from training.learning.processes import processes
 
 logging.disable_progress_bar()  # loading and saving models this small needs none
 

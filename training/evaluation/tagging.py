@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from training.sampling import Answer
+from training.evaluation.uncertainty import wilson
+from training.sampling.answers import Answer
 from training.schema import AnnotatedSentence
-from training.uncertainty import wilson
 
 Words = list[tuple[str, str]]  # (form, tag)
 

@@ -10,9 +10,9 @@ import random
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from training.data.examples import Batch, Example, collate, groups_by_length
 from training.errors import TrainingError
-from training.examples import Batch, Example, collate, groups_by_length
-from training.processes import processes
+from training.learning.processes import processes
 
 
 class Stream(Protocol):

@@ -22,14 +22,14 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 import fastmask.torch as fmt
+from training.data.examples import Batch, Example, collate, groups_by_length
+from training.distillation.instruction import Instruction
 from training.errors import TrainingError
-from training.examples import Batch, Example, collate, groups_by_length
-from training.instruction import Instruction
-from training.losses import answer_logits
-from training.model_digest import model_digest
-from training.processes import processes
+from training.learning.losses import answer_logits
+from training.learning.model_digest import model_digest
+from training.learning.processes import processes
+from training.learning.streams import fingerprint
 from training.run import TOKENS_PER_BATCH, read_json, write_json
-from training.streams import fingerprint
 
 TOP_K = 64
 EXAMPLES_PER_SHARD = 512

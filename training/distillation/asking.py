@@ -12,13 +12,13 @@ import torch
 from transformers import PreTrainedModel
 
 import fastmask.torch as fmt
-from training.chunked import Hidden, check_head
+from training.data.examples import Batch, Example
+from training.distillation.chunked import Hidden, check_head
+from training.distillation.instruction import Instruction
+from training.distillation.teacher_cache import TOP_K, teacher_cache
 from training.errors import TrainingError
-from training.examples import Batch, Example
-from training.instruction import Instruction
-from training.losses import Logits
+from training.learning.losses import Logits
 from training.run import Run
-from training.teacher_cache import TOP_K, teacher_cache
 
 Taught = Logits | Hidden | fmt.SparseTeacher  # what a teacher says at the N positions of a batch
 

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import GenerationConfig, PreTrainedModel
 
 from training.run import Run
-from training.sampling import padded_prompts
+from training.sampling.answers import padded_prompts
 
 PROMPTS = 16
 NEW_TOKENS = 64  # behind each prompt, or as many as there is room for

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import matplotlib
 
-from training.arms import Arm
-from training.sampling import WAYS
-from training.uncertainty import Spread
+from training.evaluation.uncertainty import Spread
+from training.reporting.arms import Arm
+from training.sampling.answers import WAYS
 
 matplotlib.use("Agg")  # a file is wanted, not a window
 import matplotlib.pyplot as plt

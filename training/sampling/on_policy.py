@@ -2,8 +2,8 @@
 
 On the data's prefixes a student soon hardly strays; its samples fail on prefixes that only it writes, of which no data
 tells. But the automaton knows what is allowed there, too, with no teacher and no label. So the student samples freely,
-and `training.losses.format_loss` is taken at every position up to the first token that breaks the schema, that one
-included; or the divergence from the constrained teacher, on-policy distillation (GKD, Agarwal et al. 2024,
+and `training.learning.losses.format_loss` is taken at every position up to the first token that breaks the schema,
+that one included; or the divergence from the constrained teacher, on-policy distillation (GKD, Agarwal et al. 2024,
 arXiv:2306.13649). Behind it nothing is allowed any more, and nothing can be learnt.
 """
 
@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from training.examples import NO_WORD, Batch, Example, collate, groups_by_length
-from training.gradients import Term
-from training.losses import format_loss
-from training.processes import processes
+from training.data.examples import NO_WORD, Batch, Example, collate, groups_by_length
+from training.learning.gradients import Term
+from training.learning.losses import format_loss
+from training.learning.processes import processes
+from training.learning.streams import fingerprint
 from training.run import TOKENS_PER_BATCH, Run
-from training.sampling import PROMPTS_AT_ONCE
-from training.slips import sample_up_to_slips
-from training.streams import fingerprint
+from training.sampling.answers import PROMPTS_AT_ONCE
+from training.sampling.slips import sample_up_to_slips
 
 
 class OwnSamples:

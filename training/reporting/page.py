@@ -11,10 +11,10 @@ from typing import NamedTuple
 from jinja2 import Environment, StrictUndefined
 
 from fastmask.characters import visible
-from training.arms import Arm, common_folder, read_arms, settings_that_differ
-from training.charts import charts
-from training.sampling import VERDICTS, WAYS
-from training.uncertainty import Spread
+from training.evaluation.uncertainty import Spread
+from training.reporting.arms import Arm, common_folder, read_arms, settings_that_differ
+from training.reporting.charts import charts
+from training.sampling.answers import VERDICTS, WAYS
 
 HERE = Path(__file__).parent
 CONTEXT = 12  # characters before a break that count as one place

@@ -1,0 +1,1 @@
+"""What a step of distillation learns from, and how the teacher is asked."""

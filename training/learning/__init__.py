@@ -1,0 +1,1 @@
+"""What a model learns, and the one loop in which it does."""

@@ -1,0 +1,1 @@
+"""What models write: answers, the student's own up to their first slip, the teacher's as training data."""
