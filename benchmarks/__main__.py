@@ -18,6 +18,7 @@ import benchmarks.losses
 import benchmarks.memory
 import benchmarks.rows
 import benchmarks.schemas
+import benchmarks.training_step
 import benchmarks.walk
 from benchmarks.harness import Report, Settings
 from benchmarks.tables import show
@@ -30,6 +31,7 @@ GROUPS = {
     "corpus": benchmarks.corpus.run,
     "losses": benchmarks.losses.run,
     "linear_losses": benchmarks.linear_losses.run,
+    "training_step": benchmarks.training_step.run,
     "memory": benchmarks.memory.run,
     "schemas": benchmarks.schemas.run,
 }

@@ -60,6 +60,15 @@ TARGETS = {
         "distillation in chunks of positions, against all logits at once", 1.2, "× its time", more_is_better=False
     ),
     "linear_losses.memory": Target("peak memory of the same", 0.1, "of its memory", more_is_better=False),
+    # training
+    "training_step.time": Target("a constrained step of training, against plain KL in eager torch", 1, "× faster"),
+    "training_step.loss": Target("its states, masks and loss, against plain KL in eager torch", 10, "× faster"),
+    "training_step.memory": Target(
+        "its peak memory beyond the models' own", 3, "logit matrices, a gradient's included", more_is_better=False
+    ),
+    "training_step.chunked_memory": Target(
+        "peak memory of the same in chunks", 1, "logit matrix", more_is_better=False
+    ),
     # size
     "memory.constraint": Target("a constraint with all its masks", 2e6, "bytes", more_is_better=False),
     "memory.import": Target("import fastmask in a fresh process", 0.15, "s", more_is_better=False),

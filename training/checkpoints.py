@@ -62,7 +62,7 @@ class Checkpoints:
         if changes := differences(read_json(newest / CONFIGURATION), self.configuration):
             raise TrainingError(
                 f"{self.folder} holds step {newest.name} of another training: {'; '.join(changes)}. Give the options of"
-                " then to go on with it, another --name to keep both, or --restart to throw it away and begin anew"
+                " then to go on with it, another name to keep both, or --restart to throw it away and begin anew"
             )
         accelerator.load_state(str(newest))
         states = torch.load(newest / _streams_of_this_process(), weights_only=True)

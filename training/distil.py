@@ -66,7 +66,7 @@ def distil(
     return learn(
         run, name, student, distillation_terms(run, teacher, student, objective, asking),
         title=objective.title + asking.title, steps=steps, learning_rate=LEARNING_RATE, upkeep=upkeep,
-        objective=objective.to_json(), asking=asking.to_json(), teacher=model_digest(teacher),
+        objective=objective.to_json(), asking=asking.to_json(), teacher_weights=model_digest(teacher),
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ class Upkeep:
     accumulate: int = 1  # batches of each term in a step, in each process
     checkpoint_every: int = CHECKPOINT_EVERY  # steps; 0: never
     keep_checkpoint: bool = False  # the newest, when the model is finished
-    restart: bool = False  # whatever has been begun or finished
+    restart: bool = False  # anew, whatever has been begun or finished
 
 
 UPKEEP = Upkeep()

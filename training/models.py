@@ -12,12 +12,13 @@ from transformers import (
 from transformers.utils import logging
 
 from training.errors import TrainingError, loading
+from training.processes import processes
 
 logging.disable_progress_bar()  # loading and saving models this small needs none
 
 
 def device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return str(processes().device)
 
 
 def load_model(name: str, *, dtype: str = "auto", device_map: str | None = None) -> PreTrainedModel:

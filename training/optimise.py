@@ -58,12 +58,12 @@ def train(
     """`steps` steps on all terms; returns what `look` saw, with the step and the training loss up to there.
 
     In every step each process draws `accumulate` batches for each term. `metrics` gets a line a step. With
-    `checkpoints` it goes on from the newest of them, and a signal to stop is heard when one more has been written.
+    `checkpoints` it goes on from the newest of them, and answers a signal to stop when it has written one more.
 
     Raises:
         DivergenceError: a term or its gradient is NaN or infinite; names it and the step.
         TrainingError: the checkpoint is of another configuration; mixed precision by float16.
-        StoppedError: by a signal.
+        StoppedError: a signal asked for it, and there is a checkpoint.
     """
     training = _Training(model, terms, steps, learning_rate, accumulate)
     accelerator, progress = training.accelerator, training.progress
