@@ -6,6 +6,7 @@ That floor: two logits read and one gradient written, 12 bytes an element, at th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -37,6 +38,8 @@ def run(report: Report) -> None:
         if name in contenders:
             report.find_ratio(target, problem.name, race, name, OURS)
     report.find_ratio("losses.traffic", problem.name, race, OURS, list(contenders)[-1])
+    mixed = {name: problem.contender(loss) for name, loss in mixed_losses(problem).items()}
+    report.race("losses", f"{problem.name} · Jensen-Shannon", "s/element", mixed, OURS)
     memory(problem, report)
 
 
@@ -99,6 +102,24 @@ def with_mask(student: Tensor, teacher: Tensor, allowed: Tensor) -> Tensor:
     """What one would write: the penalty by a boolean mask, two log-softmaxes, the sum."""
     log_p = torch.where(allowed, teacher, teacher - PENALTY).log_softmax(-1)
     return (log_p.exp() * (log_p - student.log_softmax(-1))).sum(-1)
+
+
+def mixed_losses(problem: Problem) -> dict[str, Callable[[], Tensor]]:
+    """The divergence of Jensen and Shannon with equal shares, after the same look."""
+    student, teacher, states, con = problem.student, problem.teacher, problem.states, problem.con
+    options = {"penalty": PENALTY, "jensen_shannon": 0.5, "engine": "fused"}
+    ways: dict[str, Callable[[], Tensor]] = {
+        OURS: lambda: fmt.constrained_kl(student, teacher, states, con, **options),
+        EAGER: lambda: mixed_with_mask(student, teacher, problem.allowed),
+    }
+    require_agreement(problem, ways)
+    return ways
+
+
+def mixed_with_mask(student: Tensor, teacher: Tensor, allowed: Tensor) -> Tensor:
+    log_p, log_q = torch.where(allowed, teacher, teacher - PENALTY).log_softmax(-1), student.log_softmax(-1)
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    return (log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)).sum(-1) / 2
 
 
 def require_agreement(problem: Problem, ways: dict[str, Callable[[], Tensor]]) -> None:

@@ -7,6 +7,7 @@
 #include "allowed_mass.h"
 #include "bindings.h"
 #include "divergence.h"
+#include "elementary.h"
 #include "recycled_memory.h"
 
 namespace fastmask {
@@ -39,9 +40,11 @@ struct Logits {
   LogitRows rows() const { return {bits.data(), kind, starts.data(), width}; }
 };
 
-// Losses [N]; with `upstream` [N] the gradient goes to `out`, [N, width] bits of the student's kind.
+// Losses [N], of Jensen and Shannon if there are `shares` of teacher and student in a mixture. With `upstream` [N] the
+// gradient goes to `out`, [N, width] bits of the student's kind.
 Array<float> losses_of(Engine& engine, const Array<State>& states, const Logits& teacher, const Logits& student,
                        const Array<float>& penalties, const std::string& mask_on, double temperature, bool reverse,
+                       const std::optional<std::pair<double, double>>& shares,
                        const std::optional<Array<float>>& upstream, std::optional<py::array> out) {
   const py::ssize_t count = states.size();
   require_length(teacher.starts.size(), count, "teacher");
@@ -59,9 +62,11 @@ Array<float> losses_of(Engine& engine, const Array<State>& states, const Logits&
   const bool masked = on_teacher || on_student;
   if (masked && std::max(teacher.width, student.width) < engine.masks.vocab_size())
     throw Error(ErrorKind::kInput, "logits are narrower than the vocabulary");
+  const Kind kind = shares ? Kind::kJensenShannon : reverse ? Kind::kReverse : Kind::kForward;
+  const auto [teacher_share, student_share] = shares.value_or(std::pair(0.0, 0.0));
   const DivergenceRows rows{teacher.rows(), student.rows(), count, masked ? &engine.masks : nullptr, states.data(),
-                            penalties.data(), on_teacher, on_student, temperature,
-                            reverse ? Side::kStudent : Side::kTeacher};
+                            penalties.data(), on_teacher, on_student, temperature, kind,
+                            teacher_share, student_share};
   Array<float> losses(count);
   float* values = losses.mutable_data();
   {
@@ -97,6 +102,15 @@ std::pair<Array<double>, Array<double>> log_masses_of(Engine& engine, const Arra
   return {allowed, disallowed};
 }
 
+using Elementary = void (*)(const float*, int64_t, float*);
+
+template <Elementary function>
+Array<float> each(const Array<float>& values) {
+  Array<float> out(values.size());
+  function(values.data(), values.size(), out.mutable_data());
+  return out;
+}
+
 }  // namespace
 
 void define_divergence(py::module_& m) {
@@ -107,9 +121,11 @@ void define_divergence(py::module_& m) {
   m.def("drop_waiting_memory", &drop_waiting_memory);
   m.def("divergence", &losses_of, py::arg("engine"), py::arg("states").noconvert(), py::arg("teacher"),
         py::arg("student"), py::arg("penalties").noconvert(), py::arg("mask_on"), py::arg("temperature"),
-        py::arg("reverse"), py::arg("upstream"), py::arg("gradient"));
+        py::arg("reverse"), py::arg("shares"), py::arg("upstream"), py::arg("gradient"));
   m.def("log_masses", &log_masses_of, py::arg("engine"), py::arg("states").noconvert(), py::arg("logits"),
         py::arg("temperature"));
+  m.def("exponentials", &each<exponentials>, py::arg("values").noconvert());
+  m.def("logarithms", &each<logarithms>, py::arg("values").noconvert());
 }
 
 }  // namespace fastmask

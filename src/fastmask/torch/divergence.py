@@ -101,18 +101,19 @@ def constrained_kl(
             teacher_logits, penalty, mask_on = _on_target(
                 student_logits, teacher_logits, states, con, target_invalid_mass, temperature, mask_on
             )
-    options = (states, con, penalty, temperature, reverse, mask_on)
+    options = (states, con, penalty, temperature, reverse, mask_on, jensen_shannon)
     chosen = _OF_DEVICE.get(student_logits.device.type, "torch") if engine == "auto" else engine
     if chosen != "torch":
         kernels = _KERNELS[chosen]
         obstacle = kernels.obstacle(student_logits, teacher_logits, con, penalty)
-        obstacle = obstacle if jensen_shannon is None else "jensen_shannon is not among its divergences"
+        if chosen == "triton" and jensen_shannon is not None:
+            obstacle = "jensen_shannon is not among its divergences"
         if obstacle is None:
             losses: Tensor = kernels.divergence(student_logits, teacher_logits, *options)
             return losses
         if engine != "auto":
             raise InputError(f'engine="{engine}" cannot do this: {obstacle}; engine="torch" can')
-    return _divergence(student_logits, teacher_logits, *options, jensen_shannon)
+    return _divergence(student_logits, teacher_logits, *options)
 
 
 def _on_target(

@@ -76,6 +76,7 @@ def divergence(
     temperature: float,
     reverse: bool,
     mask_on: str,
+    jensen_shannon: float | None,
 ) -> Tensor:
     """See :func:`fastmask.torch.constrained_kl`, which has checked what it hands on; there is no :func:`obstacle`."""
     masks = (None, None, None) if mask_on == "none" else _masks(states, con, penalty, student.device)
