@@ -77,11 +77,10 @@ def constrained_kl(
             ``target_invalid_mass`` is for both sides). ``"triton"`` is the same on a GPU,
             for a constraint or its ``on(device)``, which spares a look at the host at each call; it was compiled for
             GPUs and run under Triton's interpreter, never on a GPU. ``"torch"`` does all else: other devices, float64,
-            Jensen-Shannon, gradients in the penalty (also in one that ``target_invalid_mass`` makes of logits with a
-            gradient), derivatives of the gradient, ``torch.func`` and ``torch.compile``
-            (with ``con.on(device)`` for the constraint). ``"auto"`` takes the engine of
-            the logits' device where it can tell that it will do; derivatives of the gradient are the one thing it
-            cannot foresee, and raise.
+            gradients in the penalty (also in one that ``target_invalid_mass`` makes of logits with a gradient),
+            derivatives of the gradient, ``torch.func`` and ``torch.compile`` (with ``con.on(device)`` for the
+            constraint). ``"auto"`` takes the engine of the logits' device where it can tell that it will do;
+            derivatives of the gradient are the one thing it cannot foresee, and raise.
 
     Raises:
         InputError: shapes that do not fit, a temperature ≤ 0, a negative penalty, β or ε out of range, ``reverse``
@@ -106,8 +105,6 @@ def constrained_kl(
     if chosen != "torch":
         kernels = _KERNELS[chosen]
         obstacle = kernels.obstacle(student_logits, teacher_logits, con, penalty)
-        if chosen == "triton" and jensen_shannon is not None:
-            obstacle = "jensen_shannon is not among its divergences"
         if obstacle is None:
             losses: Tensor = kernels.divergence(student_logits, teacher_logits, *options)
             return losses
