@@ -12,8 +12,6 @@
 
 namespace fastmask {
 
-constexpr int64_t kLogitsPerChunk = 1 << 16;  // about 50 µs: much more than handing a chunk to a thread costs
-
 // Where the maximum of a row begins. Not -inf, from which differences would be NaN.
 constexpr double kNoMaximum = -std::numeric_limits<float>::max();
 

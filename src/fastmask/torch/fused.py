@@ -52,11 +52,10 @@ def divergence(
     """See :func:`fastmask.torch.constrained_kl`, which has checked what it hands on; there is no :func:`obstacle`."""
     assert isinstance(con, Constraint)
     rows = student.shape[:-1]
-    penalties = np.empty(rows, np.float32)
-    penalties[...] = penalty.detach().cpu().float().numpy() if isinstance(penalty, Tensor) else penalty
     flat_states = state_array(states).reshape(-1) if mask_on != "none" else np.zeros(rows.numel(), np.int32)
     shares = None if jensen_shannon is None else (float(jensen_shannon), 1.0 - jensen_shannon)
-    options = (flat_states, penalties.reshape(-1), mask_on, float(temperature), bool(reverse), shares)
+    penalties = kernel_rows.penalties(penalty, rows)
+    options = (flat_states, penalties, mask_on, float(temperature), bool(reverse), shares)
     bet = _bet.upstream if student.requires_grad and torch.is_grad_enabled() else None
     losses: Tensor = _Divergence.apply(student, teacher, con.core, options, bet)  # type: ignore[no-untyped-call]
     return losses
