@@ -374,7 +374,9 @@ def test_more_options_stay_finite_under_extreme_logits(options, scale):
     assert all(x.isfinite().all() for x in found)
 
 
-@pytest.mark.parametrize("options", [x for x in MIXED if x.get("penalty") == INF and x["jensen_shannon"] == 0.5], ids=str)
+@pytest.mark.parametrize(
+    "options", [x for x in MIXED if x.get("penalty") == INF and x["jensen_shannon"] == 0.5], ids=str
+)
 def test_jensen_shannon_where_one_lacks_what_the_other_has(kl, options):
     holes = STUDENT.masked_fill(torch.arange(V) % 7 == 3, -INF)
     expected = oracle(holes, TEACHER, **options)

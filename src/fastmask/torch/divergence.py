@@ -21,7 +21,7 @@ from torch import Tensor
 from fastmask.errors import InputError
 from fastmask.torch import fused, triton_engine
 from fastmask.torch.inputs import allowed_like, float_scores, require_fitting, require_logits, require_penalty
-from fastmask.torch.masks import penalized
+from fastmask.torch.masks import lowered, penalized
 from fastmask.torch.mass import log_masses, penalty_for
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _on_target(
         return teacher, penalty(teacher), "teacher"
     if mask_on == "both":
         scores = float_scores(whole(teacher))
-        teacher = penalized(scores, allowed_like(scores, states, con), penalty(scores))
+        teacher = lowered(scores, states, con, penalty(scores))
     return teacher, penalty(student), "student"
 
 

@@ -77,8 +77,13 @@ def penalize(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty
     Raises:
         InputError: as for :func:`mask_logits`, or a penalty that is negative or NaN.
     """
-    require_fitting(logits, states, con)
     require_penalty(penalty, states.shape)
+    return lowered(logits, states, con, penalty)
+
+
+def lowered(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty: float | Tensor) -> Tensor:
+    """:func:`penalize`, by penalties of either sign."""
+    require_fitting(logits, states, con)
     wanting = isinstance(penalty, Tensor) and penalty.requires_grad
     if wanting or kernel_rows.obstacle(con, model=logits) is not None:
         return penalized(logits, allowed_like(logits, states, con), penalty)
@@ -95,9 +100,9 @@ class _Penalized(torch.autograd.Function):
     ) -> Tensor:
         forbidding = np.flatnonzero(np.isposinf(penalties))
         ctx.options = states[forbidding], con, 0.0, forbidding
-        lowered = torch.empty(logits.shape, dtype=logits.dtype)
-        _core.penalized_rows(con.core, states, kernel_rows.in_place(logits), penalties, bits(lowered))
-        return lowered
+        out = torch.empty(logits.shape, dtype=logits.dtype)
+        _core.penalized_rows(con.core, states, kernel_rows.in_place(logits), penalties, bits(out))
+        return out
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
