@@ -1,5 +1,5 @@
 """Constrained distillation, forward and backward: beside torch with a boolean mask, eager and compiled, and beside the
-memory traffic that no loss with a gradient can do without.
+memory traffic that no loss with a gradient can do without; the other functions beside themselves in plain torch.
 
 That floor: two logits read and one gradient written, 12 bytes an element, at the rate at which this machine copies.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from benchmarks.peak import peak_bytes, tells_peak
 from benchmarks.workloads import Workload, padded, workloads
 
 ROWS = 512
+FEW_ROWS = 64
 PENALTY = 10.0
 THREADS = 2
 FLOOR_BYTES = 12
@@ -41,6 +44,7 @@ def run(report: Report) -> None:
     mixed = {name: problem.contender(loss) for name, loss in mixed_losses(problem).items()}
     report.race("losses", f"{problem.name} · Jensen-Shannon", "s/element", mixed, OURS)
     memory(problem, report)
+    without_masks(Problem(workload, rows=16 if report.settings.quick else FEW_ROWS), report)
 
 
 class Problem:
@@ -155,3 +159,21 @@ def memory(problem: Problem, report: Report) -> None:
         problem.student.grad = None
         shares.append((peak_bytes(step) - matrix) / matrix)
     report.find("losses.memory", problem.name, max(0.0, *shares))
+
+
+def without_masks(problem: Problem, report: Report) -> None:
+    """The other functions by the kernel and, with masks of the logits' size, by plain torch: tensors as constraint."""
+    student, states, device = problem.student, problem.states, problem.con.on("cpu")
+    targets = problem.allowed.float().argmax(-1)
+    stored = fmt.sparse_teacher(problem.teacher, states, problem.con, k=16)
+    ways: dict[str, Callable[[Any], Tensor]] = {
+        "penalize": lambda con: fmt.penalize(student, states, con, PENALTY),
+        "constrained_log_probs": lambda con: fmt.constrained_log_probs(student, targets, states, con),
+        "invalid_mass": lambda con: fmt.invalid_mass(student, states, con),
+        "sparse_constrained_kl": lambda con: fmt.sparse_constrained_kl(student, stored, states, con, PENALTY),
+    }
+    for name, way in ways.items():
+        both = {OURS: partial(way, problem.con), "fastmask, plain torch": partial(way, device)}
+        require_agreement(problem, both)
+        contenders = {contender: problem.contender(loss) for contender, loss in both.items()}
+        report.race("losses", f"{problem.name} · {name}", "s/element", contenders, OURS)

@@ -17,7 +17,7 @@ from fastmask.errors import InputError, TokenRangeError
 from fastmask.rows import state_array
 from fastmask.select import bits, select
 from fastmask.torch import kernel_rows
-from fastmask.torch.inputs import allowed_like, are_allowed, require_fitting, require_penalty
+from fastmask.torch.inputs import allowed_like, are_allowed, is_traced, require_fitting, require_penalty
 from fastmask.torch.mass import outcomes
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def mask_logits(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> T
         InputError: ``logits`` are narrower than the vocabulary, or ``states`` has not one id a row.
     """
     require_fitting(logits, states, con)
-    if logits.device.type != "cpu" or not isinstance(con, Constraint):
+    if logits.device.type != "cpu" or not isinstance(con, Constraint) or is_traced():
         return logits.masked_fill(~allowed_like(logits, states, con), -math.inf)
     masked: Tensor = _Selected.apply(logits, state_array(states).reshape(-1), con, -math.inf, None)  # type: ignore[no-untyped-call]
     return masked
