@@ -47,12 +47,13 @@ class RowWorker {
     const float allowed_scale = scale(gradient.allowed[row], sums.allowed.sum);
     const float disallowed_scale = scale(gradient.disallowed[row], sums.disallowed.sum);
     const int64_t width = rows_.logits.width;
-    char* out = static_cast<char*>(gradient.out) + row * width * size_of(rows_.logits.kind);
+    const FloatKind kind = rows_.logits.kind;
+    char* out = static_cast<char*>(gradient.out) + row * width * size_of(kind);
     for (int64_t column = 0; column < width; column += kBlock) {
       const Loaded loaded = load(row, column);
       exponentials(row, column, loaded, sums, {Keep::kSeconds, kept_allowed_, kept_disallowed_});
       combine(kept_allowed_, allowed_scale, kept_disallowed_, disallowed_scale, allowed_);
-      store_block(allowed_, std::min(width - column, kBlock), rows_.logits.kind, out + column * size_of(rows_.logits.kind));
+      store_block(allowed_, std::min(width - column, kBlock), kind, out + column * size_of(kind));
     }
   }
 
@@ -98,7 +99,8 @@ class RowWorker {
     return block;
   }
 
-  SoftmaxSums exponentials(int64_t row, int64_t column, const Loaded& loaded, const Sums& sums, const Kept& kept) const {
+  SoftmaxSums exponentials(int64_t row, int64_t column, const Loaded& loaded, const Sums& sums,
+                           const Kept& kept) const {
     const SoftmaxFrame frame{static_cast<float>(sums.allowed.max), static_cast<float>(sums.disallowed.max), rate_};
     const void* next = block_address(rows_.logits, row, column + kBlock);
     return block_sums(loaded.allowed, loaded.disallowed, frame, kept, {next, next});

@@ -3,9 +3,9 @@
 //
 // Each sum is relative to a maximum of its own, so neither is lost beside the other, however small.
 //
-// Cost: a row's logits are read once and two exponentials of each are taken; nothing but results is written. The gradient
-// takes the sums once more before it, and two exponentials again. Every row is one thread's, summed up in an order that
-// depends on nothing but its width: no batch split, thread count or SIMD path shows in a result.
+// Cost: a row's logits are read once and two exponentials of each are taken; nothing but results is written. The
+// gradient takes the sums once more before it, and two exponentials again. Every row is one thread's, summed up in an
+// order that depends on nothing but its width: no batch split, thread count or SIMD path shows in a result.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct MassRows {
   MaskTable& masks;
   const State* states;      // [count]
   double temperature;       // > 0
-  const int32_t* left_out;  // [count, num_left_out]: tokens that belong to neither sum; numbers that no token has are none
+  const int32_t* left_out;  // [count, num_left_out]: tokens that belong to neither sum; what is no column counts for none
   int64_t num_left_out;
 };
 

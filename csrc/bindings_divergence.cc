@@ -43,7 +43,8 @@ struct Logits {
 
 // A matrix to be written, [N, width] bits of the logits' kind.
 void* room_for(const Logits& logits, py::array& out) {
-  require_length(out.nbytes(), logits.starts.size() * logits.width * size_of(logits.kind), "what is written, in bytes,");
+  const auto bytes = static_cast<py::ssize_t>(logits.starts.size() * logits.width * size_of(logits.kind));
+  require_length(out.nbytes(), bytes, "what is written, in bytes,");
   if ((out.flags() & py::array::c_style) == 0) throw Error(ErrorKind::kInput, "what is written must lie in one piece");
   return out.mutable_data();
 }

@@ -48,8 +48,8 @@ struct Solved {
   double divergence, second_dot;
 };
 
-// One thread's way through rows: each is read block by block and summed up, then mixed if it is to be, then its gradient
-// is made of what was kept.
+// One thread's way through rows: each is read block by block and summed up, mixed if it is to be, then its gradient is
+// made of what was kept.
 class RowWorker {
  public:
   RowWorker(const DivergenceRows& rows, const DivergenceGradient& gradient)

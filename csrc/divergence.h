@@ -6,7 +6,7 @@
 // before the exponential, so that no mass is ever had as the difference of two others, and rows without a forbidden
 // token are plain divergences to the last bit.
 //
-// With p and q the probabilities, teacher's and student's, and m = β p + (1-β) q:  JS = Σ β p log(p/m) + (1-β) q log(q/m)
+// With p and q the probabilities, teacher's and student's, and m = β p + (1-β) q, JS = Σ β p log(p/m) + (1-β) q log(q/m)
 // (Lin 1991, doi:10.1109/18.61115); its gradient in the student's logits is (1-β) q (log(q/m) - Σ q log(q/m)) over the
 // temperature. Both are finite whatever is forbidden.
 //

@@ -43,8 +43,8 @@ FASTMASK_INLINE float exp_of(float x) {
   return zero_where(x < kLowestExponent, p * power);                      // where n is no exponent, either
 }
 
-// log x for finite x ≥ 0, to 1 in the last place; below the smallest normal float it stays that one's, -87.34. `excess` is
-// x - 1, which the caller may know better than x tells; it counts where x lies between √½ and √2. The reduction to
+// log x for finite x ≥ 0, to 1 in the last place; below the smallest normal float it stays that one's, -87.34. `excess`
+// is x - 1, which the caller may know better than x tells; it counts where x lies between √½ and √2. The reduction to
 // n·ln 2 + log(1 + f) and the polynomial are those of Cephes' logf (S. L. Moshier).
 FASTMASK_INLINE float log_of(float x, float excess) {
   constexpr uint32_t kRootOfHalf = 0x3f3504f3;

@@ -7,8 +7,8 @@
 
 namespace fastmask {
 
-void penalized_rows(const LogitRows& rows, int64_t count, MaskTable& masks, const State* states, const float* penalties,
-                    void* out) {
+void penalized_rows(const LogitRows& rows, int64_t count, MaskTable& masks, const State* states,
+                    const float* penalties, void* out) {
   masks.prepare(states, count);
   const int64_t widest = std::max<int64_t>({1, rows.width, masks.vocab_size()});
   parallel_for(count, std::max<int64_t>(1, kLogitsPerChunk / widest), [&](int64_t begin, int64_t end) {
