@@ -30,7 +30,7 @@ def invalid_mass(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> 
     """Probability on tokens that are not allowed, float32 [...] (float64 of float64), exact also where it is tiny.
 
     Made of the log-sum-exps over allowed tokens and over the others, because ``1 - p(A)`` loses every mass below
-    1e-7 to rounding. On a CPU they are one pass of the kernel, without a mask.
+    1e-7 to rounding. On a CPU they are one pass of the kernel, and their gradient another, without a mask.
     """
     allowed, disallowed = log_masses(logits, states, con)
     return torch.sigmoid(disallowed - allowed).to(torch.promote_types(logits.dtype, torch.float32))

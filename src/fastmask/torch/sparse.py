@@ -106,7 +106,7 @@ def sparse_constrained_kl(
     Never more than the divergence from the whole teacher, and equal to it where the tails are empty, or, at
     ``penalty=inf`` on the teacher, that of the allowed tokens. The penalty may differ from epoch to epoch, since the
     teacher is stored without any. The temperature is the stored one, for the student too. Differentiable in the
-    student, by plain torch on every device.
+    student; on a CPU the kernel sums up its logits where they are, without a copy or a mask of their size.
 
     Args:
         teacher: of these ``states`` under this constraint, on the logits' device.
