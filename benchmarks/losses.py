@@ -1,12 +1,15 @@
 """Constrained distillation, forward and backward: beside torch with a boolean mask, eager and compiled, and beside the
-memory traffic that no loss with a gradient can do without.
+memory traffic that no loss with a gradient can do without; the other functions beside themselves in plain torch.
 
 That floor: two logits read and one gradient written, 12 bytes an element, at the rate at which this machine copies.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +22,7 @@ from benchmarks.peak import peak_bytes, tells_peak
 from benchmarks.workloads import Workload, padded, workloads
 
 ROWS = 512
+FEW_ROWS = 64
 PENALTY = 10.0
 THREADS = 2
 FLOOR_BYTES = 12
@@ -37,7 +41,10 @@ def run(report: Report) -> None:
         if name in contenders:
             report.find_ratio(target, problem.name, race, name, OURS)
     report.find_ratio("losses.traffic", problem.name, race, OURS, list(contenders)[-1])
+    mixed = {name: problem.contender(loss) for name, loss in mixed_losses(problem).items()}
+    report.race("losses", f"{problem.name} · Jensen-Shannon", "s/element", mixed, OURS)
     memory(problem, report)
+    without_masks(Problem(workload, rows=16 if report.settings.quick else FEW_ROWS), report)
 
 
 class Problem:
@@ -101,6 +108,24 @@ def with_mask(student: Tensor, teacher: Tensor, allowed: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - student.log_softmax(-1))).sum(-1)
 
 
+def mixed_losses(problem: Problem) -> dict[str, Callable[[], Tensor]]:
+    """The divergence of Jensen and Shannon with equal shares, after the same look."""
+    student, teacher, states, con = problem.student, problem.teacher, problem.states, problem.con
+    options = {"penalty": PENALTY, "jensen_shannon": 0.5, "engine": "fused"}
+    ways: dict[str, Callable[[], Tensor]] = {
+        OURS: lambda: fmt.constrained_kl(student, teacher, states, con, **options),
+        EAGER: lambda: mixed_with_mask(student, teacher, problem.allowed),
+    }
+    require_agreement(problem, ways)
+    return ways
+
+
+def mixed_with_mask(student: Tensor, teacher: Tensor, allowed: Tensor) -> Tensor:
+    log_p, log_q = torch.where(allowed, teacher, teacher - PENALTY).log_softmax(-1), student.log_softmax(-1)
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    return (log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)).sum(-1) / 2
+
+
 def require_agreement(problem: Problem, ways: dict[str, Callable[[], Tensor]]) -> None:
     """Values and gradients, of our bets on the weight of the loss too: the third step has the gradient foreseen."""
     expected: tuple[Tensor, Tensor | None] | None = None
@@ -134,3 +159,21 @@ def memory(problem: Problem, report: Report) -> None:
         problem.student.grad = None
         shares.append((peak_bytes(step) - matrix) / matrix)
     report.find("losses.memory", problem.name, max(0.0, *shares))
+
+
+def without_masks(problem: Problem, report: Report) -> None:
+    """The other functions by the kernel and, with masks of the logits' size, by plain torch: tensors as constraint."""
+    student, states, device = problem.student, problem.states, problem.con.on("cpu")
+    targets = problem.allowed.float().argmax(-1)
+    stored = fmt.sparse_teacher(problem.teacher, states, problem.con, k=16)
+    ways: dict[str, Callable[[Any], Tensor]] = {
+        "penalize": lambda con: fmt.penalize(student, states, con, PENALTY),
+        "constrained_log_probs": lambda con: fmt.constrained_log_probs(student, targets, states, con),
+        "invalid_mass": lambda con: fmt.invalid_mass(student, states, con),
+        "sparse_constrained_kl": lambda con: fmt.sparse_constrained_kl(student, stored, states, con, PENALTY),
+    }
+    for name, way in ways.items():
+        both = {OURS: partial(way, problem.con), "fastmask, plain torch": partial(way, device)}
+        require_agreement(problem, both)
+        contenders = {contender: problem.contender(loss) for contender, loss in both.items()}
+        report.race("losses", f"{problem.name} · {name}", "s/element", contenders, OURS)

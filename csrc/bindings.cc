@@ -250,6 +250,16 @@ void bool_rows(Engine& engine, const Array<State>& states, Array<bool> out) {
   gather_bools(engine.masks, states.data(), states.size(), rows);
 }
 
+// bool [N]: is each token allowed in its state?
+Array<bool> allows(Engine& engine, const Array<State>& states, const Array<int64_t>& tokens) {
+  require_length(tokens.size(), states.size(), "tokens");
+  engine.masks.prepare(states.data(), states.size());
+  Array<bool> out(states.size());
+  for (py::ssize_t i = 0; i < states.size(); ++i)
+    out.mutable_data()[i] = engine.masks.row(states.data()[i])->allows(tokens.data()[i]);
+  return out;
+}
+
 // `scores` and `out` are [R, width] bit patterns of floats; state i is that of row rows[i], or of row i. Returns for
 // each state whether anything was kept.
 template <class Element>
@@ -376,6 +386,7 @@ void define_engine(py::module_& m) {
       .def("token_classes", &token_classes, py::arg("max_bytes"))
       .def("row_numbers", &row_numbers)
       .def("packed_rows", &packed_rows, py::arg("states").noconvert(), py::arg("out").noconvert())
+      .def("allows", &allows, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("select_rows", &select_rows<uint16_t>, py::arg("states").noconvert(), py::arg("rows"),
            py::arg("scores").noconvert(), py::arg("forbidden"), py::arg("out").noconvert())
       .def("select_rows", &select_rows<uint32_t>, py::arg("states").noconvert(), py::arg("rows"),

@@ -43,7 +43,13 @@ struct Sums {
   }
 };
 
-// One thread's way through rows: each is read block by block and summed up, then its gradient is made of what was kept.
+// Of a row whose sums are known: its divergence, and Σ q log(q/m) if it is that of Jensen and Shannon.
+struct Solved {
+  double divergence, second_dot;
+};
+
+// One thread's way through rows: each is read block by block and summed up, mixed if it is to be, then its gradient is
+// made of what was kept.
 class RowWorker {
  public:
   RowWorker(const DivergenceRows& rows, const DivergenceGradient& gradient)
@@ -52,8 +58,8 @@ class RowWorker {
         rate_(static_cast<float>(1.0 / rows.temperature)),
         num_blocks_((std::max(rows.teacher.width, rows.student.width) + kBlock - 1) / kBlock),
         words_(rows.masks == nullptr ? 0 : num_blocks_ * kBlockWords, 0) {
-    if (gradient.out == nullptr) return;
-    keep_ = rows.first == Side::kTeacher ? Keep::kSeconds : Keep::kDots;
+    if (gradient.out == nullptr && !mixes()) return;
+    keep_ = rows.kind == Kind::kReverse ? Keep::kDots : Keep::kSeconds;
     kept_.reset(new float[num_blocks_ * 2 * kBlock]);  // uninitialised: zeros would cost as much as a pass
     maxima_.resize(num_blocks_);
   }
@@ -63,22 +69,25 @@ class RowWorker {
     if (rows_.masks != nullptr) rows_.masks->row(rows_.states[row])->write_packed(words_.data());
     Sums sums;
     for (int64_t block = 0; block < num_blocks_; ++block) add_block(row, block, sums);
+    const Solved solved = mixes() ? mix(sums) : Solved{sums.divergence(rate_), 0.0};
     if (gradient_.out != nullptr)
-      for (int64_t block = 0; block * kBlock < rows_.student.width; ++block) write_block(row, block, sums);
-    return sums.divergence(rate_);
+      for (int64_t block = 0; block * kBlock < rows_.student.width; ++block) write_block(row, block, sums, solved);
+    return solved.divergence;
   }
 
  private:
-  struct Maxima {
+  struct Both {
     double first, second;
   };
+
+  bool mixes() const { return rows_.kind == Kind::kJensenShannon; }
 
   void add_block(int64_t row, int64_t block, Sums& sums) {
     const int64_t column = block * kBlock;
     const float* teacher = load_block(rows_.teacher, row, column, penalty(row, rows_.penalize_teacher), teacher_);
     const float* student = load_block(rows_.student, row, column, penalty(row, rows_.penalize_student), student_);
-    const bool forward = rows_.first == Side::kTeacher;
-    const float *first = forward ? teacher : student, *second = forward ? student : teacher;
+    const bool reverse = rows_.kind == Kind::kReverse;
+    const float *first = reverse ? student : teacher, *second = reverse ? teacher : student;
     const double first_max = std::max<double>(sums.first_max, block_max(first));
     const double second_max = std::max<double>(sums.second_max, block_max(second));
     if (first_max > sums.first_max || second_max > sums.second_max) sums.raise_maxima(first_max, second_max, rate_);
@@ -88,7 +97,7 @@ class RowWorker {
     const SoftmaxSums added = block_sums(first, second, frame, {keep_, kept_first(block), kept_other(block)}, next);
     sums.first += added.first;
     sums.second += added.second;
-    if (std::isfinite(added.dot)) {
+    if (mixes() || std::isfinite(added.dot)) {  // who mixes has no use for dots
       sums.matched += added.first;
       sums.dot += added.dot;
     } else {
@@ -100,18 +109,37 @@ class RowWorker {
     if (keep_ != Keep::kNothing) maxima_[block] = {first_max, second_max};
   }
 
-  // What was kept of the block is relative to the maxima of its time; `sums` are those of the whole row.
-  void write_block(int64_t row, int64_t block, const Sums& sums) {
-    if (keep_ == Keep::kDots && sums.unmatched_max > -kInfinity && std::isfinite(sums.divergence(rate_)))
-      forget_unmatched(block);
-    const double first_rise = (sums.first_max - maxima_[block].first) * rate_;
-    const double second_rise = (sums.second_max - maxima_[block].second) * rate_;
+  // Makes what was kept of each block what its gradient is made of, and adds it up.
+  Solved mix(const Sums& sums) {
+    Solved solved{0.0, 0.0};
+    for (int64_t block = 0; block < num_blocks_; ++block) {
+      const Both scales = scales_of(block, sums);
+      const MixtureFrame frame{static_cast<float>(scales.first), static_cast<float>(scales.second),
+                               static_cast<float>(rows_.teacher_share), static_cast<float>(rows_.student_share)};
+      const MixtureSums added = mixture_sums(kept_first(block), kept_other(block), frame);
+      solved.divergence += added.divergence;
+      solved.second_dot += added.second_dot;
+    }
+    return solved;
+  }
+
+  void write_block(int64_t row, int64_t block, const Sums& sums, const Solved& solved) {
     const double scale = gradient_.upstream[row] / rows_.temperature;
-    const double first_scale = scale * std::exp(-first_rise) / sums.first;
-    if (keep_ == Keep::kSeconds)  // q - p
-      write(row, block, -first_scale, scale * std::exp(-second_rise) / sums.second);
-    else  // q (x - y - mean)
-      write(row, block, first_scale * (second_rise - first_rise - sums.mean()), first_scale);
+    if (mixes()) {
+      const double share = scale * rows_.student_share;
+      return write(row, block, -share * solved.second_dot, share);
+    }
+    const Both scales = scales_of(block, sums);
+    if (keep_ == Keep::kSeconds) return write(row, block, -scale * scales.first, scale * scales.second);  // q - p
+    if (sums.unmatched_max > -kInfinity && std::isfinite(solved.divergence)) forget_unmatched(block);
+    const double drift = ((sums.second_max - maxima_[block].second) - (sums.first_max - maxima_[block].first)) * rate_;
+    write(row, block, scale * scales.first * (drift - sums.mean()), scale * scales.first);  // q (x - y - mean)
+  }
+
+  // From the exponentials that were kept of a block, which are relative to the maxima of its time, to probabilities.
+  Both scales_of(int64_t block, const Sums& sums) const {
+    return {std::exp((maxima_[block].first - sums.first_max) * rate_) / sums.first,
+            std::exp((maxima_[block].second - sums.second_max) * rate_) / sums.second};
   }
 
   // Tokens that the second row lacks, and that have no mass in the first any more.
@@ -145,7 +173,7 @@ class RowWorker {
   Keep keep_ = Keep::kNothing;
   std::vector<uint32_t> words_;  // the row's mask; zeros past the vocabulary
   std::unique_ptr<float[]> kept_;  // of each block of the row: two blocks, see Keep
-  std::vector<Maxima> maxima_;   // of each block of the row: those to which what was kept is relative
+  std::vector<Both> maxima_;       // of each block of the row: those to which what was kept is relative
   alignas(64) float teacher_[kBlock], student_[kBlock];
 };
 

@@ -11,6 +11,7 @@ namespace fastmask {
 
 constexpr int64_t kBlock = 1024;  // logits
 constexpr int64_t kBlockWords = kBlock / 32;
+constexpr int64_t kLogitsPerChunk = 1 << 16;  // about 50 µs: much more than handing a chunk to a thread costs
 
 // Row r is data[starts[r] … starts[r] + width - 1]. Borrowed.
 struct LogitRows {

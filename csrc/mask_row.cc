@@ -43,6 +43,20 @@ bool MaskRow::operator==(const MaskRow& other) const {
   return ones_ == other.ones_ && sparse_ == other.sparse_ && dense_ == other.dense_;
 }
 
+bool MaskRow::allows(int64_t token) const {
+  if (token < 0 || token >= vocab_size_) return false;
+  const auto index = static_cast<uint32_t>(token / 32);
+  uint32_t bits = ones_ ? kOnes : 0;
+  if (!dense_.empty()) {
+    bits = dense_[index];
+  } else {
+    const auto word = std::lower_bound(sparse_.begin(), sparse_.end(), index,
+                                       [](const Word& at, uint32_t wanted) { return at.index < wanted; });
+    if (word != sparse_.end() && word->index == index) bits = word->bits;
+  }
+  return (bits >> (token % 32) & 1) != 0;
+}
+
 void MaskRow::write_packed(uint32_t* out) const {
   const size_t bytes = words_for(vocab_size_) * sizeof(uint32_t);
   if (!dense_.empty()) {

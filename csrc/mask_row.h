@@ -16,6 +16,9 @@ class MaskRow {
   // From packed words (bitmask.h) of a vocabulary. O(words).
   MaskRow(const uint32_t* words, int64_t vocab_size);
 
+  // Is the token in 0 … vocab_size-1 and allowed? O(log of the words kept).
+  bool allows(int64_t token) const;
+
   // Writes words_for(vocab_size) words, or vocab_size bytes of 0 or 1.
   void write_packed(uint32_t* out) const;
   void write_bools(uint8_t* out) const;

@@ -3,37 +3,13 @@
 #include <algorithm>
 #include <limits>
 
-#include "simd.h"
+#include "elementary.h"
 
 namespace fastmask {
 namespace {
 
 // A block is added up in so many sums side by side: the same ones on every path, enough to keep wide registers busy.
 constexpr int64_t kLanes = 64;
-
-// By bits, not by a choice: choices make compilers write branches where a loop was to become SIMD code.
-FASTMASK_INLINE float zero_where(bool unwanted, float value) {
-  return as_float(as_bits(value) & (static_cast<uint32_t>(unwanted) - 1));
-}
-
-// e^x for x ≤ 0, to 1 in the last place; 0 below kLowestExponent; NaN for NaN. The reduction to
-// n·ln 2 + r is the usual one of Cody and Waite, the polynomial that of Cephes' expf (S. L. Moshier).
-FASTMASK_INLINE float exp_of(float x) {
-  constexpr float kShift = 12582912.0f;  // 1.5·2^23: adding it rounds to an integer, kept in the lowest bits
-  const float shifted = fused(x, 1.44269504f, kShift);
-  const float n = shifted - kShift;
-  const float r = fused(n, 2.12194440e-4f, fused(n, -0.693359375f, x));  // ln 2 in two parts
-  float p = 1.9875691500e-4f;
-  p = fused(p, r, 1.3981999507e-3f);
-  p = fused(p, r, 8.3334519073e-3f);
-  p = fused(p, r, 4.1665795894e-2f);
-  p = fused(p, r, 1.6666665459e-1f);
-  p = fused(p, r, 5.0000001201e-1f);
-  p = fused(p, r, 1.0f);
-  p = fused(p, r, 1.0f);
-  const float power = as_float((as_bits(shifted) << 23) + (127u << 23));  // 2^n
-  return zero_where(x < kLowestExponent, p * power);                      // where n is no exponent, either
-}
 
 FASTMASK_INLINE float add_up(float* lanes) {
   for (int64_t half = kLanes / 2; half > 0; half /= 2)
@@ -84,6 +60,24 @@ FASTMASK_INLINE SoftmaxSums sums_body(const float* first, const float* second, S
   return {add_up(firsts), add_up(seconds), add_up(dots)};
 }
 
+FASTMASK_INLINE MixtureSums mixture_body(float* __restrict first, float* __restrict second, MixtureFrame frame) {
+  alignas(64) float divergences[kLanes] = {}, dots[kLanes] = {};
+  for (int64_t at = 0; at < kBlock; at += kLanes)
+    for (int64_t i = 0; i < kLanes; ++i) {
+      const float p = first[at + i] * frame.first_scale, q = second[at + i] * frame.second_scale;
+      const float mixed = fused(frame.first_share, p, frame.second_share * q);
+      const float inverse = 1.0f / normal_of(mixed);
+      const float difference = (p - q) * inverse;  // of p/m and q/m: exact where these are close
+      const float first_dot = p * log_of(p * inverse, frame.second_share * difference);
+      const float second_dot = q * log_of(q * inverse, -frame.first_share * difference);
+      divergences[i] += frame.first_share * first_dot + frame.second_share * second_dot;
+      dots[i] += second_dot;
+      first[at + i] = q;
+      second[at + i] = second_dot;
+    }
+  return {add_up(divergences), add_up(dots)};
+}
+
 FASTMASK_INLINE void combine_body(const float* first, float first_scale, const float* other, float other_scale,
                                   float* __restrict out) {
   for (int64_t i = 0; i < kBlock; ++i) out[i] = first[i] * first_scale + other[i] * other_scale;
@@ -120,6 +114,10 @@ MatchedSums matched_sums(const float* first, const float* second, const SoftmaxF
     }
   }
   return sums;
+}
+
+MixtureSums mixture_sums(float* first, float* second, const MixtureFrame& frame) {
+  return ForMachine<&mixture_body>::call(first, second, frame);
 }
 
 void combine(const float* first, float first_scale, const float* other, float other_scale, float* out) {

@@ -7,17 +7,13 @@
 
 #include <limits>
 
+#include "elementary.h"
 #include "logit_blocks.h"
 
 namespace fastmask {
 
-constexpr int64_t kLogitsPerChunk = 1 << 16;  // about 50 µs: much more than handing a chunk to a thread costs
-
 // Where the maximum of a row begins. Not -inf, from which differences would be NaN.
 constexpr double kNoMaximum = -std::numeric_limits<float>::max();
-
-// Below, e^x counts as 0: floats lose digits there.
-constexpr float kLowestExponent = -87.33f;
 
 struct SoftmaxFrame {
   float first_max, second_max, rate;
@@ -57,6 +53,21 @@ struct MatchedSums {
   float unmatched_max;
 };
 MatchedSums matched_sums(const float* first, const float* second, const SoftmaxFrame& frame);
+
+// With p = first·first_scale and q = second·second_scale, the probabilities of a block of tokens, and their mixture
+// m = first_share·p + second_share·q, whose shares add up to 1.
+struct MixtureFrame {
+  float first_scale, second_scale, first_share, second_share;
+};
+
+// Σ first_share·p log(p/m) + second_share·q log(q/m), no term of which is negative, and Σ q log(q/m). A term of p = 0
+// or q = 0 is 0.
+struct MixtureSums {
+  float divergence, second_dot;
+};
+
+// Leaves q in `first` and q log(q/m) in `second`: for a gradient in the second row.
+MixtureSums mixture_sums(float* first, float* second, const MixtureFrame& frame);
 
 // out = first·first_scale + other·other_scale
 void combine(const float* first, float first_scale, const float* other, float other_scale, float* out);

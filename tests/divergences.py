@@ -42,6 +42,14 @@ def divergence_and_gradient(kl, student, *arguments, upstream=None, **options):
     return found.detach(), student.grad
 
 
+def slopes(loss, *inputs):
+    """(losses, the gradient of their weighed sum in each of the inputs)."""
+    leaves = [x.detach().clone().requires_grad_() for x in inputs]
+    losses = loss(*leaves)
+    weights = torch.linspace(0.5, 2, len(losses)).to(losses.dtype)
+    return losses.detach(), *torch.autograd.grad((losses * weights).sum(), leaves)
+
+
 def constraint(width: int) -> fm.Constraint:
     """A vocabulary of random bytes, one token of which is EOS: dense rows and sparse ones."""
     draw = np.random.default_rng(width)
@@ -56,7 +64,18 @@ def logits(rows: int, width: int, seed: int, scale: float = 3.0, dtype: torch.dt
 class Exact:
     """The definition in float64: values, gradient, and the size of the terms of which each is the sum."""
 
-    def __init__(self, student, teacher, states, con, penalty=10.0, temperature=1.0, reverse=False, mask_on="teacher"):
+    def __init__(
+        self,
+        student,
+        teacher,
+        states,
+        con,
+        penalty=10.0,
+        temperature=1.0,
+        reverse=False,
+        mask_on="teacher",
+        jensen_shannon=None,
+    ):
         width = max(student.shape[-1], teacher.shape[-1])
         wide = [F.pad(x.detach().double(), (0, width - x.shape[-1]), value=-INF) for x in (student, teacher)]
         allowed = F.pad(con.allowed(states), (0, width - con.vocab_size))
@@ -64,17 +83,37 @@ class Exact:
             (torch.where(allowed, x, x - penalty) if mask_on in (side, "both") else x).div(temperature).log_softmax(-1)
             for x, side in zip(wide, ("student", "teacher"), strict=True)
         )
-        first, second = (log_q, log_p) if reverse else (log_p, log_q)
-        ratio = torch.where(first.exp() > 0, first - second, 0.0)
-        self.values = (first.exp() * ratio).sum(-1)
-        self.terms = (first.exp() * ratio.abs()).sum(-1)
-        if reverse:
+        if jensen_shannon is not None:
+            slope, size = self._mix(log_p.exp(), log_q.exp(), jensen_shannon)
+        elif reverse:
+            ratio = self._compare(log_q, log_p)
             slope = log_q.exp() * (ratio - self.values[:, None])
             size = log_q.exp() * (ratio.abs() + self.values[:, None])
         else:
+            self._compare(log_p, log_q)
             slope, size = log_q.exp() - log_p.exp(), log_q.exp() + log_p.exp()
         self.gradient = slope[:, : student.shape[-1]] / temperature
         self.gradient_size = size.amax(-1, keepdim=True) / temperature
+
+    def _compare(self, log_first, log_second):
+        ratio = torch.where(log_first.exp() > 0, log_first - log_second, 0.0)
+        self.values = (log_first.exp() * ratio).sum(-1)
+        self.terms = (log_first.exp() * ratio.abs()).sum(-1)
+        return ratio
+
+    def _mix(self, p, q, share):
+        """(The gradient over the temperature, the size of its terms.)"""
+        m = share * p + (1 - share) * q
+        of_p, of_q = _log(p / m, (1 - share) * (p - q) / m), _log(q / m, share * (q - p) / m)
+        self.values = (share * p * of_p + (1 - share) * q * of_q).sum(-1)
+        self.terms = (share * p * of_p.abs() + (1 - share) * q * of_q.abs()).sum(-1)
+        mean = (q * of_q).sum(-1, keepdim=True)
+        return (1 - share) * q * (of_q - mean), (1 - share) * q * (of_q.abs() + mean.abs() + share)
+
+
+def _log(ratio, excess):
+    """log(1 + excess) of a ratio close to 1; any finite number where the ratio is 0, or none."""
+    return torch.where(ratio > 0.5, excess.log1p(), torch.where(ratio > 0, ratio, 1.0).log())
 
 
 def assert_exact(exact, values, gradient, gradient_tolerance=1e-6):

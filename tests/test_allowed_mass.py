@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 
 import fastmask.torch as fmt  # noqa: E402
-from fastmask.torch.mass import log_masses  # noqa: E402
+from fastmask.torch.mass import log_masses, outcomes  # noqa: E402
 from tests.divergences import constraint  # noqa: E402
 from tests.divergences import logits as random_logits  # noqa: E402
 
@@ -100,6 +100,49 @@ def test_the_gradient_of_the_invalid_mass():
         same([half.grad], [slope_and_its_slope(half.detach().double().requires_grad_())[0]], 4e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("width", [40, 1024, 1500])
+def test_tokens_by_themselves(dtype, width):
+    """Some of each row, also allowed ones alone, ids that are no column, and columns beyond the vocabulary."""
+    con = constraint(width)
+    states = torch.arange(con.num_states)
+    scores = logits(len(states), width + 30, 3.0, dtype)
+    ids = torch.stack(
+        [torch.randperm(width + 30, generator=torch.Generator().manual_seed(i))[:12] for i in states.tolist()]
+    )
+    ids[1, 3:] = -1
+    ids[2] = torch.arange(12)
+    ids[3, 0] = width + 30
+    weights = [random_logits(len(states), k, seed=k) for k in (12, 1, 1)]
+
+    def found_and_slope(x):
+        x = x.requires_grad_()
+        found = outcomes(x, ids, states, con, 1.7)
+        weighed = sum((w.view_as(f) * f.masked_fill(f.isinf(), 0.0)).sum() for w, f in zip(weights, found, strict=True))
+        return *(f.detach() for f in found), *torch.autograd.grad(weighed, x)
+
+    found, expected = found_and_slope(scores.clone()), found_and_slope(scores.double())
+    assert found[3].dtype == dtype
+    same(found[:3], expected[:3])
+    same(found[3:], expected[3:], 1e-6 if dtype == torch.float32 else 8e-3)
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e4])
+def test_the_gradient_of_extreme_logits(scale):
+    con = constraint(1500)
+    states = torch.arange(con.num_states)
+
+    def slope(x):
+        x = x.requires_grad_()
+        allowed, disallowed = log_masses(x, states, con, 0.7)
+        loss = (allowed - 0.3 * disallowed.masked_fill(disallowed.isinf(), 0.0)).sum()
+        return torch.autograd.grad(loss, x)
+
+    scores = logits(len(states), 1500, scale)
+    scores[:, :1100] = -INF
+    same(slope(scores.clone()), slope(scores.double()), 1e-5)
+
+
 def test_nan_is_not_hidden():
     con = constraint(1100)
     states = torch.arange(3, 6)
@@ -124,7 +167,9 @@ def results_in_bytes() -> bytes:
         log_masses(scores.to(dtype), states, con, temperature)
         for dtype, temperature in product((torch.float32, torch.bfloat16, torch.float16), (1.0, 0.7))
     ]
-    return b"".join(mass.numpy().tobytes() for pair in masses for mass in pair)
+    leaf = scores.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(fmt.invalid_mass(leaf, states, con).sum(), leaf)
+    return b"".join(found.numpy().tobytes() for found in (*(mass for pair in masses for mass in pair), slope))
 
 
 @pytest.mark.parametrize("path", ["plain", "avx2", "avx512"])

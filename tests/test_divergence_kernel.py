@@ -22,17 +22,14 @@ from tests.divergences import Exact, assert_exact, constraint, divergence_and_gr
 
 INF = math.inf
 TIMEOUT = 120  # seconds until a child process counts as hung
+KINDS = [{}, {"reverse": True}, {"jensen_shannon": 0.3}]
 OPTIONS = [
-    {"penalty": penalty, "temperature": temperature, "reverse": reverse, "mask_on": mask_on}
-    for penalty, temperature, reverse, mask_on in product(
-        (3.0, INF), (1.0, 2.5), (False, True), ("teacher", "student", "both", "none")
+    {"penalty": penalty, "temperature": temperature, "mask_on": mask_on, **kind}
+    for penalty, temperature, mask_on, kind in product(
+        (3.0, INF), (1.0, 2.5), ("teacher", "student", "both", "none"), KINDS
     )
-]
-# Where mass is forbidden on one side alone, the divergence is infinite or plain numbers say nothing of its slope.
-FINITE = [
-    options
-    for options in OPTIONS
-    if options["penalty"] < INF or options["mask_on"] in ("both", "none", ("teacher", "student")[options["reverse"]])
+    # Where mass is forbidden on the second side alone, the divergence is infinite, but for Jensen-Shannon's.
+    if penalty < INF or mask_on != ("student", "teacher")["reverse" in kind] or "jensen_shannon" in kind
 ]
 
 
@@ -48,7 +45,7 @@ def test_every_width(width):
     con = constraint(width)
     states = torch.arange(con.num_states)
     student, teacher = logits(len(states), width, 0), logits(len(states), width, 1)
-    for options in ({}, {"reverse": True}, {"mask_on": "both", "penalty": INF}):
+    for options in (*KINDS, {"mask_on": "both", "penalty": INF}):
         values, gradient = with_gradient(student, teacher, states, con, **options)
         assert_exact(Exact(student, teacher, states, con, **options), values, gradient)
 
@@ -60,7 +57,7 @@ def test_a_vocabulary_of_one_token():
     assert (gradient == 0).all()
 
 
-@pytest.mark.parametrize("options", FINITE, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_every_option_and_type(options, dtype):
     con = constraint(1500)
@@ -75,16 +72,16 @@ def test_every_option_and_type(options, dtype):
 
 @pytest.mark.parametrize("dtypes", [*product((torch.float32, torch.bfloat16, torch.float16), repeat=2)], ids=str)
 @pytest.mark.parametrize("widths", [(1100, 1100), (1100, 2200), (2200, 1100), (1105, 1101)], ids=str)
-@pytest.mark.parametrize("reverse", [False, True])
-def test_unequal_types_and_widths(dtypes, widths, reverse):
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_unequal_types_and_widths(dtypes, widths, kind):
     con = constraint(1100)
     states = torch.arange(con.num_states)
     student, teacher = (logits(len(states), width, 0, dtype=dtype) for width, dtype in zip(widths, dtypes, strict=True))
-    if reverse and widths[0] > widths[1]:
+    if kind == {"reverse": True} and widths[0] > widths[1]:
         student[:, widths[1] :] = -INF  # or the divergence would be infinite
-    values, gradient = with_gradient(student, teacher, states, con, reverse=reverse)
-    exact = Exact(student, teacher, states, con, reverse=reverse)
-    if not reverse and widths[0] < widths[1]:
+    values, gradient = with_gradient(student, teacher, states, con, **kind)
+    exact = Exact(student, teacher, states, con, **kind)
+    if kind == {} and widths[0] < widths[1]:
         assert values.isposinf().all(), "the teacher says what the student cannot"
         exact.values, exact.terms = values.double(), torch.zeros_like(exact.terms)
         exact.gradient_size = torch.full_like(exact.gradient_size, 1.0)
@@ -109,7 +106,7 @@ def test_every_half_is_read_and_written_as_torch_does():
 
 
 @pytest.mark.parametrize("scale", [0.0, 100.0, 1e4])
-@pytest.mark.parametrize("options", FINITE, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_extreme_logits(scale, options):
     con = constraint(1100)
     states = torch.arange(con.num_states)
@@ -122,8 +119,8 @@ def test_extreme_logits(scale, options):
     torch.testing.assert_close(values.double(), exact.values, rtol=1e-6, atol=max(1e-6, 1e-7 * scale))
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_logits_of_minus_infinity(reverse):
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_logits_of_minus_infinity(kind):
     """Whole blocks of them in both, at the beginning too; the divergence stays what it is on the other tokens."""
     con = constraint(4000)
     states = torch.arange(con.num_states)
@@ -132,7 +129,7 @@ def test_logits_of_minus_infinity(reverse):
         x[:, :1100] = -INF
         x[:, 2000:3500] = -INF
     for mask_on, penalty in (("teacher", 5.0), ("none", 5.0), ("both", 5.0)):
-        options = {"reverse": reverse, "mask_on": mask_on, "penalty": penalty}
+        options = {"mask_on": mask_on, "penalty": penalty, **kind}
         values, gradient = with_gradient(student, teacher, states, con, **options)
         exact = Exact(*(x.masked_fill(x.isinf(), -1e30) for x in (student, teacher)), states, con, **options)
         assert_exact(exact, values, gradient)
@@ -152,7 +149,22 @@ def test_nan_is_not_hidden():
     states = torch.arange(con.num_states)
     student, teacher = (logits(len(states), 1100, seed) for seed in (0, 1))
     student[1, 1050], teacher[2, 7] = math.nan, math.nan
-    assert torch.equal(kl(student, teacher, states, con).isnan(), (states == 1) | (states == 2))
+    for kind in KINDS:
+        assert torch.equal(kl(student, teacher, states, con, **kind).isnan(), (states == 1) | (states == 2))
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-4, 1e-2])
+@pytest.mark.parametrize("share", [1e-30, 1e-9, 0.3, 0.5, 1 - 1e-9], ids=str)
+def test_jensen_shannon_of_what_is_close(distance, share):
+    """Of the square of the distance in size, and held to that: what the ratios of probabilities round to is more."""
+    student = logits(20, 1100, 0)
+    teacher = student + distance * logits(20, 1100, 1, scale=1.0)
+    states, con = torch.zeros(20, dtype=torch.long), constraint(1100)
+    values, gradient = with_gradient(student, teacher, states, con, jensen_shannon=share)
+    exact = Exact(student, teacher, states, con, jensen_shannon=share)
+    scale = share * (1 - share)
+    assert ((values - exact.values).abs() <= scale * (1e-6 * distance + 1e-12)).all()
+    assert ((gradient - exact.gradient).abs() <= scale * 1e-6).all()
 
 
 # ---- the same bits ------------------------------------------------------------------------------------------------
@@ -169,13 +181,13 @@ def batch():
     return logits(64, 2500, 0), logits(64, 2500, 1), states, con
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_where_all_is_allowed_every_penalty_gives_the_plain_divergence(reverse):
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_where_all_is_allowed_every_penalty_gives_the_plain_divergence(kind):
     student, teacher, states, con = batch()
     free = torch.full_like(states, fm.FREE)
-    plain = with_gradient(student, teacher, states, con, mask_on="none", reverse=reverse)
+    plain = with_gradient(student, teacher, states, con, mask_on="none", **kind)
     for penalty, mask_on in product((0.0, 7.0, INF), ("teacher", "student", "both")):
-        options = {"penalty": penalty, "mask_on": mask_on, "reverse": reverse}
+        options = {"penalty": penalty, "mask_on": mask_on, **kind}
         for found, expected in zip(with_gradient(student, teacher, free, con, **options), plain, strict=True):
             assert torch.equal(found, expected)
 
@@ -192,11 +204,12 @@ def test_where_nothing_is_constrained_a_target_changes_no_bit():
 
 
 @pytest.mark.parametrize("cuts", [[1, 2, 63], [32], [*range(1, 64)]], ids=str)
-def test_any_split_of_the_batch(cuts):
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_any_split_of_the_batch(cuts, kind):
     student, teacher, states, con = batch()
-    whole = with_gradient(student, teacher, states, con)
+    whole = with_gradient(student, teacher, states, con, **kind)
     parts = [
-        with_gradient(*rows, con)
+        with_gradient(*rows, con, **kind)
         for rows in zip(*(torch.tensor_split(x, cuts) for x in (student, teacher, states)), strict=True)
     ]
     for found, expected in zip(map(torch.cat, zip(*parts, strict=True)), whole, strict=True):
@@ -204,19 +217,20 @@ def test_any_split_of_the_batch(cuts):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
-def test_any_number_of_threads(count, threads):
-    expected = with_gradient(*batch())
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_any_number_of_threads(count, kind, threads):
+    expected = with_gradient(*batch(), **kind)
     threads(count)
-    for found, wanted in zip(with_gradient(*batch()), expected, strict=True):
+    for found, wanted in zip(with_gradient(*batch(), **kind), expected, strict=True):
         assert torch.equal(found, wanted)
 
 
 def results_in_bytes() -> bytes:
     student, teacher, states, con = batch()
     results = []
-    for dtype, options in product((torch.float32, torch.bfloat16, torch.float16), ({}, {"reverse": True})):
+    for dtype, kind in product((torch.float32, torch.bfloat16, torch.float16), KINDS):
         results += with_gradient(
-            student.to(dtype), teacher.to(dtype), states, con, penalty=3.0, temperature=0.7, **options
+            student.to(dtype), teacher.to(dtype), states, con, penalty=3.0, temperature=0.7, **kind
         )
     return b"".join(result.view(torch.uint8).numpy().tobytes() for result in results)
 
@@ -255,13 +269,14 @@ def gradient_of_the_forked() -> bytes:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-def test_the_same_gradient_whether_it_was_foreseen_or_not(dtype):
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_the_same_gradient_whether_it_was_foreseen_or_not(dtype, kind):
     """Written along with the loss where the same number came twice before, from the logits again elsewhere."""
     student, teacher, states, con = batch()
     student = student.to(dtype)
     mean, weights = torch.full((64,), 1 / 64), torch.linspace(0, 2, 64)
     gradients = [
-        with_gradient(student, teacher, states, con, upstream=upstream)[1]
+        with_gradient(student, teacher, states, con, upstream=upstream, **kind)[1]
         for upstream in (weights, mean, mean, mean, mean, weights, mean, weights)
     ]
     for gradient in gradients[1:5]:
@@ -423,7 +438,6 @@ def cannot():
         "a constraint on a device": ("device", lambda: kl(student, teacher, states, con.on("cpu"))),
         "another device": ("meta", lambda: kl(student.to("meta"), teacher, states, con)),
         "a penalty's gradient": ("penalty", lambda: kl(student, teacher, states, con, penalty=wanting)),
-        "Jensen-Shannon": ("jensen_shannon", lambda: kl(student, teacher, states, con, jensen_shannon=0.5)),
         "a target's gradient": (
             "penalty",
             lambda: kl(student.requires_grad_(), teacher, states, con, target_invalid_mass=0.1, mask_on="student"),

@@ -35,13 +35,14 @@ TOLERANCE = {
     torch.bfloat16: 8e-3,
     torch.float16: 1e-3,
 }  # the interpreter truncates: one last place
+KINDS = [{}, {"reverse": True}, {"jensen_shannon": 0.3}]
 OPTIONS = [
-    {"penalty": penalty, "temperature": temperature, "reverse": reverse, "mask_on": mask_on}
-    for penalty, temperature, reverse, mask_on in product(
-        (3.0, INF), (1.0, 2.5), (False, True), ("teacher", "student", "both", "none")
+    {"penalty": penalty, "temperature": temperature, "mask_on": mask_on, **kind}
+    for penalty, temperature, mask_on, kind in product(
+        (3.0, INF), (1.0, 2.5), ("teacher", "student", "both", "none"), KINDS
     )
-    # Mass that is forbidden on one side alone makes the divergence infinite.
-    if penalty < INF or mask_on in ("both", "none", ("teacher", "student")[reverse])
+    # Mass that is forbidden on the second side alone makes the divergence infinite, but for Jensen-Shannon's.
+    if penalty < INF or mask_on != ("student", "teacher")["reverse" in kind] or "jensen_shannon" in kind
 ]
 
 kl = engine("triton")
@@ -59,7 +60,7 @@ def problem(width: int, dtype: torch.dtype = torch.float32, scale: float = 3.0):
 
 
 @pytest.mark.parametrize("width", [2, 31, 32, 33, 300, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 904])
-@pytest.mark.parametrize("options", [{}, {"reverse": True}, {"mask_on": "both", "penalty": INF}], ids=str)
+@pytest.mark.parametrize("options", [*KINDS, {"mask_on": "both", "penalty": INF}], ids=str)
 def test_any_width(width, options):
     rows = problem(width)
     assert_exact(Exact(*rows, **options), *with_gradient(*rows, **options))
@@ -83,16 +84,16 @@ def test_every_option_and_type(options, dtype):
 
 @pytest.mark.parametrize("dtypes", [(torch.bfloat16, torch.float32), (torch.float32, torch.float16)], ids=str)
 @pytest.mark.parametrize("widths", [(1100, 2200), (2200, 1100), (1105, 1101)], ids=str)
-@pytest.mark.parametrize("reverse", [False, True])
-def test_unequal_types_and_widths(dtypes, widths, reverse):
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_unequal_types_and_widths(dtypes, widths, kind):
     """The first of the two says nothing that the second cannot."""
     con = constraint(1100)
     states = torch.tensor([fm.FREE, con.initial_state])
     student, teacher = (logits(2, width, 0, dtype=dtype) for width, dtype in zip(widths, dtypes, strict=True))
-    first, second = (student, teacher) if reverse else (teacher, student)
+    first, second = (student, teacher) if "reverse" in kind else (teacher, student)
     first[:, second.shape[-1] :] = -INF
-    exact = Exact(student, teacher, states, con, reverse=reverse)
-    assert_exact(exact, *with_gradient(student, teacher, states, con, reverse=reverse), TOLERANCE[dtypes[0]])
+    exact = Exact(student, teacher, states, con, **kind)
+    assert_exact(exact, *with_gradient(student, teacher, states, con, **kind), TOLERANCE[dtypes[0]])
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e4])
@@ -106,15 +107,15 @@ def test_extreme_logits(scale, options):
     torch.testing.assert_close(values.double(), Exact(*rows, **options).values, rtol=1e-6, atol=max(1e-6, 1e-7 * scale))
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_logits_of_minus_infinity(reverse):
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_logits_of_minus_infinity(kind):
     """The first block and the third in both; the divergence stays what it is on the other tokens."""
     student, teacher, states, con = problem(4 * BLOCK - 100)
     for x in (student, teacher):
         x[:, : BLOCK + 3] = -INF
         x[:, 2 * BLOCK : 3 * BLOCK] = -INF
-    exact = Exact(*(x.masked_fill(x.isinf(), -1e30) for x in (student, teacher)), states, con, reverse=reverse)
-    assert_exact(exact, *with_gradient(student, teacher, states, con, reverse=reverse))
+    exact = Exact(*(x.masked_fill(x.isinf(), -1e30) for x in (student, teacher)), states, con, **kind)
+    assert_exact(exact, *with_gradient(student, teacher, states, con, **kind))
 
 
 def test_the_first_may_lack_what_the_second_has():
@@ -140,19 +141,31 @@ def test_mass_that_a_later_block_makes_vanish():
 def test_nan_is_not_hidden():
     student, teacher, states, con = problem(BLOCK + 100)
     student[1, BLOCK + 50], teacher[2, 7] = math.nan, math.nan
-    assert kl(student, teacher, states, con).isnan().tolist() == [False, True, True]
+    for kind in KINDS:
+        assert kl(student, teacher, states, con, **kind).isnan().tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-3])
+def test_jensen_shannon_of_what_is_close(distance):
+    """Of the square of the distance in size, and held to that: what the ratios of probabilities round to is more."""
+    student, _, states, con = problem(300)
+    teacher = student + distance * logits(3, 300, 2, scale=1.0)
+    values, gradient = with_gradient(student, teacher, states, con, jensen_shannon=0.3, mask_on="none")
+    exact = Exact(student, teacher, states, con, jensen_shannon=0.3, mask_on="none")
+    assert ((values - exact.values).abs() <= 1e-6 * distance).all()
+    assert ((gradient - exact.gradient).abs() <= 1e-6 * 0.3 * 0.7).all()
 
 
 # ---- the same bits ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_where_all_is_allowed_every_penalty_gives_the_plain_divergence(reverse):
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_where_all_is_allowed_every_penalty_gives_the_plain_divergence(kind):
     student, teacher, states, con = problem(300)
     free = torch.full_like(states, fm.FREE)
-    plain = with_gradient(student, teacher, states, con, mask_on="none", reverse=reverse)
+    plain = with_gradient(student, teacher, states, con, mask_on="none", **kind)
     for penalty, mask_on in product((7.0, INF), ("teacher", "student", "both")):
-        options = {"penalty": penalty, "mask_on": mask_on, "reverse": reverse}
+        options = {"penalty": penalty, "mask_on": mask_on, **kind}
         for found, expected in zip(with_gradient(student, teacher, free, con, **options), plain, strict=True):
             assert torch.equal(found, expected)
 
@@ -218,10 +231,11 @@ def test_empty_batches_and_single_rows(shape):
 # ---- in a graph ---------------------------------------------------------------------------------------------------
 
 
-def test_any_weight_of_a_position():
+@pytest.mark.parametrize("kind", KINDS[1:], ids=str)
+def test_any_weight_of_a_position(kind):
     """One that does not count gets no gradient, even where its loss is infinite."""
     student, teacher, states, con = problem(BLOCK + 100)
-    options = {"penalty": INF, "reverse": True}
+    options = {"penalty": INF, **kind}
     weights = torch.tensor([0.3, 0.0, 0.0])
     gradient = with_gradient(student, teacher, states, con, upstream=weights, **options)[1]
     alone = with_gradient(student[:1], teacher[:1], states[:1], con, **options)[1]
@@ -346,12 +360,13 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from fastmask.torch import triton_kernels as kernels
 
-kernel, logits, in_first = getattr(kernels, sys.argv[1]), sys.argv[2], sys.argv[3] == "True"
+kernel, logits = getattr(kernels, sys.argv[1]), sys.argv[2]
+mixed, in_first = (word == "True" for word in sys.argv[3:])
 floats = dict.fromkeys(("losses", "statistics", "upstream", "penalties"), "*fp32")
 types = floats | dict.fromkeys(("first", "second", "gradient"), logits)
-types |= {"words": "*i32", "rows": "*i64", "rate": "fp32"}
+types |= {"words": "*i32", "rows": "*i64", "rate": "fp32", "first_share": "fp32", "second_share": "fp32"}
 constants = {"PENALIZE_FIRST": True, "PENALIZE_SECOND": False, "GROUPS": 64}
-constants |= {"IN_FIRST": in_first} if "IN_FIRST" in kernel.arg_names else {}
+constants |= {"MIXED": mixed, "IN_FIRST": in_first} if "IN_FIRST" in kernel.arg_names else {}
 signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in kernel.arg_names}
 source = ASTSource(kernel, signature, constants)
 code = compile(source, target=GPUTarget("cuda", 80, 32), options={"num_warps": 4, "enable_fp_fusion": True}).asm["ptx"]
@@ -360,12 +375,17 @@ assert ".entry " + sys.argv[1] in code and "ex2.approx" in code
 
 
 @pytest.mark.parametrize(
-    "arguments", [("_losses", "*bf16"), ("_gradient", "*fp16"), ("_gradient", "*fp32", True)], ids=str
+    "arguments",
+    [
+        ("_losses", "*bf16", False, False),
+        ("_mixed_losses", "*bf16", True, False),
+        *(("_gradient", "*fp16", *flags) for flags in product((False, True), repeat=2)),
+    ],
+    ids=str,
 )
 def test_triton_s_compiler_takes_the_kernels(arguments, tmp_path, monkeypatch):
     """The interpreter is no judge of that. It needs no GPU, but Triton's own interface, and that interpreter off."""
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    words = [str(word) for word in (*arguments, False)][:3]
-    found = subprocess.run([sys.executable, "-c", COMPILE, *words], capture_output=True, text=True)
+    found = subprocess.run([sys.executable, "-c", COMPILE, *map(str, arguments)], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr

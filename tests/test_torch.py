@@ -11,6 +11,7 @@ import fastmask as fm
 torch = pytest.importorskip("torch")
 
 import fastmask.torch as fmt  # noqa: E402
+from fastmask.torch.inputs import are_allowed  # noqa: E402
 
 INF = math.inf
 VOCABULARY = fm.Vocabulary([*(bytes([byte]) for byte in range(0x30, 0x5B)), None], eos_token_id=43, size=50)
@@ -86,6 +87,65 @@ def test_constrained_log_probs():
         .sum(0)
     )
     close(total, torch.ones(N))
+
+
+def test_which_tokens_are_allowed():
+    """Of every state, in sparse rows and dense ones, and beyond the vocabulary."""
+    states, tokens = torch.arange(CON.num_states).repeat_interleave(V + 3), torch.arange(V + 3).repeat(CON.num_states)
+    expected = torch.nn.functional.pad(CON.allowed(torch.arange(CON.num_states)), (0, 3)).view(-1)
+    for con in (CON, CON.on("cpu")):
+        assert torch.equal(are_allowed(tokens, states, con), expected)
+
+
+def test_log_probabilities_and_their_gradient():
+    """Exact where they are close to 0, too; none for a target that is not allowed."""
+    targets = ALLOWED.float().argmax(-1)
+    weights, raised = torch.linspace(0.5, 2, N), torch.zeros(N, V).scatter_(-1, targets[:, None], 25.0)
+
+    def definition(x):
+        others = torch.where(ALLOWED, x, -INF).scatter(-1, targets[:, None], -INF)
+        return -(others - x.gather(-1, targets[:, None])).exp().sum(-1).log1p()
+
+    def values_and_slope(log_probs, x):
+        values = log_probs(x.requires_grad_())
+        return values.detach(), *torch.autograd.grad((values * weights.to(x.dtype)).sum(), x)
+
+    for scores in (STUDENT, STUDENT + raised):
+        values, slope = values_and_slope(lambda x: fmt.constrained_log_probs(x, targets, STATES, CON), scores.clone())
+        expected = values_and_slope(definition, scores.double())
+        torch.testing.assert_close(values.double(), expected[0], rtol=1e-6, atol=0.0)
+        torch.testing.assert_close(slope.double(), expected[1], rtol=1e-5, atol=1e-7)
+    leaf = STUDENT.clone().requires_grad_()
+    forbidden = fmt.constrained_log_probs(leaf, (~ALLOWED).float().argmax(-1), STATES, CON)[STATES != fm.FREE]
+    assert forbidden.isneginf().all()
+    assert (torch.autograd.grad(forbidden.sum(), leaf)[0] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda x, con: fmt.mask_logits(x, STATES, con),
+        lambda x, con: fmt.penalize(x, STATES, con, 3.0),
+        lambda x, con: fmt.penalize(x, STATES, con, INF),
+        lambda x, con: fmt.penalize(x, STATES, con, torch.where(torch.arange(N) % 2 == 0, INF, 2.5)),
+    ],
+    ids=["mask", "penalty", "infinity", "each"],
+)
+def test_the_kernel_masks_as_torch_does_in_a_graph(way, dtype):
+    """Of logits and gradients that do not lie in one piece; gradients of the gradient, too."""
+    whole = [logits(seed, V + 9).to(dtype) for seed in (0, 1)]
+    for scores, upstream in (whole, [x.T.contiguous().T for x in whole], [x[:1].expand(N, -1) for x in whole]):
+        found = []
+        for con in (CON, CON.on("cpu")):
+            leaf = scores.detach().requires_grad_()
+            out = way(leaf, con)
+            weights = upstream.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(out, leaf, weights, create_graph=True)
+            (again,) = torch.autograd.grad(slope, weights, torch.ones_like(slope))
+            found.append((out.detach(), slope.detach(), again))
+        for ours, theirs in zip(*found, strict=True):
+            assert torch.equal(ours, theirs)
 
 
 def test_batches_of_any_shape():

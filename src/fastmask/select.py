@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -24,8 +25,9 @@ def select(
     scores: Tensor,
     out: Tensor,
     rows: npt.NDArray[np.int64] | None = None,
+    forbidden: float = -math.inf,
 ) -> npt.NDArray[np.bool_]:
-    """Write ``scores`` [R, V'] where a token is allowed, ``-inf`` elsewhere and beyond the vocabulary.
+    """Write ``scores`` [R, V'] where a token is allowed, ``forbidden`` elsewhere and beyond the vocabulary.
 
     Args:
         states: int32 [n], of the rows that ``rows`` names; without ``rows``, of all R.
@@ -34,9 +36,9 @@ def select(
         rows: int64 [n].
 
     Returns:
-        bool [n]: was anything kept? Not where all that is allowed was ``-inf`` already.
+        bool [n]: was anything kept? Not where all that is allowed was ``forbidden`` already.
     """
-    return con.core.select_rows(states, rows, bits(scores), _minus_infinity(scores.dtype), bits(out))
+    return con.core.select_rows(states, rows, bits(scores), _pattern(scores.dtype, forbidden), bits(out))
 
 
 def bits(scores: Tensor) -> npt.NDArray[np.unsignedinteger]:
@@ -45,5 +47,5 @@ def bits(scores: Tensor) -> npt.NDArray[np.unsignedinteger]:
 
 
 @cache
-def _minus_infinity(dtype: torch.dtype) -> int:
-    return int(bits(torch.tensor([-torch.inf], dtype=dtype))[0])
+def _pattern(dtype: torch.dtype, value: float) -> int:
+    return int(bits(torch.tensor([value], dtype=dtype))[0])

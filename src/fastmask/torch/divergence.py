@@ -21,7 +21,7 @@ from torch import Tensor
 from fastmask.errors import InputError
 from fastmask.torch import fused, triton_engine
 from fastmask.torch.inputs import allowed_like, float_scores, require_fitting, require_logits, require_penalty
-from fastmask.torch.masks import penalized
+from fastmask.torch.masks import lowered, penalized
 from fastmask.torch.mass import log_masses, penalty_for
 
 if TYPE_CHECKING:
@@ -77,11 +77,10 @@ def constrained_kl(
             ``target_invalid_mass`` is for both sides). ``"triton"`` is the same on a GPU,
             for a constraint or its ``on(device)``, which spares a look at the host at each call; it was compiled for
             GPUs and run under Triton's interpreter, never on a GPU. ``"torch"`` does all else: other devices, float64,
-            Jensen-Shannon, gradients in the penalty (also in one that ``target_invalid_mass`` makes of logits with a
-            gradient), derivatives of the gradient, ``torch.func`` and ``torch.compile``
-            (with ``con.on(device)`` for the constraint). ``"auto"`` takes the engine of
-            the logits' device where it can tell that it will do; derivatives of the gradient are the one thing it
-            cannot foresee, and raise.
+            gradients in the penalty (also in one that ``target_invalid_mass`` makes of logits with a gradient),
+            derivatives of the gradient, ``torch.func`` and ``torch.compile`` (with ``con.on(device)`` for the
+            constraint). ``"auto"`` takes the engine of the logits' device where it can tell that it will do;
+            derivatives of the gradient are the one thing it cannot foresee, and raise.
 
     Raises:
         InputError: shapes that do not fit, a temperature ≤ 0, a negative penalty, β or ε out of range, ``reverse``
@@ -101,18 +100,17 @@ def constrained_kl(
             teacher_logits, penalty, mask_on = _on_target(
                 student_logits, teacher_logits, states, con, target_invalid_mass, temperature, mask_on
             )
-    options = (states, con, penalty, temperature, reverse, mask_on)
+    options = (states, con, penalty, temperature, reverse, mask_on, jensen_shannon)
     chosen = _OF_DEVICE.get(student_logits.device.type, "torch") if engine == "auto" else engine
     if chosen != "torch":
         kernels = _KERNELS[chosen]
         obstacle = kernels.obstacle(student_logits, teacher_logits, con, penalty)
-        obstacle = obstacle if jensen_shannon is None else "jensen_shannon is not among its divergences"
         if obstacle is None:
             losses: Tensor = kernels.divergence(student_logits, teacher_logits, *options)
             return losses
         if engine != "auto":
             raise InputError(f'engine="{engine}" cannot do this: {obstacle}; engine="torch" can')
-    return _divergence(student_logits, teacher_logits, *options, jensen_shannon)
+    return _divergence(student_logits, teacher_logits, *options)
 
 
 def _on_target(
@@ -139,7 +137,7 @@ def _on_target(
         return teacher, penalty(teacher), "teacher"
     if mask_on == "both":
         scores = float_scores(whole(teacher))
-        teacher = penalized(scores, allowed_like(scores, states, con), penalty(scores))
+        teacher = lowered(scores, states, con, penalty(scores))
     return teacher, penalty(student), "student"
 
 

@@ -47,14 +47,15 @@ def divergence(
     temperature: float,
     reverse: bool,
     mask_on: str,
+    jensen_shannon: float | None,
 ) -> Tensor:
     """See :func:`fastmask.torch.constrained_kl`, which has checked what it hands on; there is no :func:`obstacle`."""
     assert isinstance(con, Constraint)
     rows = student.shape[:-1]
-    penalties = np.empty(rows, np.float32)
-    penalties[...] = penalty.detach().cpu().float().numpy() if isinstance(penalty, Tensor) else penalty
     flat_states = state_array(states).reshape(-1) if mask_on != "none" else np.zeros(rows.numel(), np.int32)
-    options = (flat_states, penalties.reshape(-1), mask_on, float(temperature), bool(reverse))
+    shares = None if jensen_shannon is None else (float(jensen_shannon), 1.0 - jensen_shannon)
+    penalties = kernel_rows.penalties(penalty, rows)
+    options = (flat_states, penalties, mask_on, float(temperature), bool(reverse), shares)
     bet = _bet.upstream if student.requires_grad and torch.is_grad_enabled() else None
     losses: Tensor = _Divergence.apply(student, teacher, con.core, options, bet)  # type: ignore[no-untyped-call]
     return losses
@@ -117,9 +118,9 @@ class _Divergence(torch.autograd.Function):
 
 def _with_sides_exchanged(options: tuple[Any, ...]) -> tuple[Any, ...]:
     """Of the same divergence, when the teacher is called student and the student teacher."""
-    states, penalties, mask_on, temperature, reverse = options
+    states, penalties, mask_on, temperature, reverse, shares = options
     exchanged = {"teacher": "student", "student": "teacher"}.get(mask_on, mask_on)
-    return states, penalties, exchanged, temperature, not reverse
+    return states, penalties, exchanged, temperature, not reverse, shares and shares[::-1]
 
 
 def _room_for(logits: Tensor) -> Tensor:
@@ -139,7 +140,7 @@ def _run(
     gradient: Tensor | None,
 ) -> npt.NDArray[np.float32]:
     """The losses [N]; fills ``gradient``, if there is one, with that of their sum weighed by ``upstream`` [N]."""
-    states, penalties, mask_on, temperature, reverse = options
+    states, penalties, mask_on, temperature, reverse, shares = options
     return _core.divergence(
         engine,
         states,
@@ -149,6 +150,7 @@ def _run(
         mask_on,
         temperature,
         reverse,
+        shares,
         upstream,
         None if gradient is None else bits(gradient),
     )

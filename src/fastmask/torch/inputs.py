@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastmask.constraint import Constraint
 from fastmask.errors import InputError, InputTypeError
+from fastmask.rows import state_array
 
 if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
@@ -22,6 +23,17 @@ def allowed_like(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> 
     allowed: Tensor = con.allowed(states).to(logits.device)
     beyond = logits.shape[-1] - con.vocab_size
     return F.pad(allowed, (0, beyond)) if beyond else allowed
+
+
+def are_allowed(tokens: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
+    """Is each of the tokens [...], ids from 0 on, allowed in its state? bool [...]."""
+    if isinstance(con, Constraint):
+        found = con.core.allows(state_array(states).reshape(-1), tokens.cpu().long().reshape(-1).numpy())
+        return torch.from_numpy(found).view(tokens.shape).to(tokens.device)
+    words, rows = con.packed(states)
+    inside = tokens < con.vocab_size
+    ids = tokens.masked_fill(~inside, 0).long()
+    return inside & (words[rows, ids // 32] >> ids % 32 & 1).bool()
 
 
 def require_fitting(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> None:

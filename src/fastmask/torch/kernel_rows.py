@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -42,3 +43,10 @@ def in_place(logits: Tensor) -> _core.Logits:
         starts = starts[..., None] + np.arange(size) * stride
     end = int(starts.max()) + width if starts.size else 0
     return _core.Logits(bits(logits.as_strided((end,), (1,))), _DTYPES[logits.dtype], starts.reshape(-1), width)
+
+
+def penalties(penalty: float | Tensor, rows: torch.Size) -> npt.NDArray[np.float32]:
+    """One for each row, [N]."""
+    each = np.empty(rows, np.float32)
+    each[...] = penalty.detach().cpu().float().numpy() if isinstance(penalty, Tensor) else penalty
+    return each.reshape(-1)

@@ -54,10 +54,13 @@ def linear_constrained_kl(
 
     Float64 of float64.
 
-    Differentiable, once, in the student's hidden states, weight and bias; the teacher is taken as given. A mean or a
-    sum over all positions is what it is fastest at: where a head is trained and positions are weighed one by one,
-    backward makes all logits a second time. So leave out positions that do not count (``hidden[counts]``) rather than
-    weighing them with 0.
+    Differentiable, once, in the student's hidden states, weight and bias. The teacher is taken as given: its gradient
+    would be a second chain of products and sums, as long as the student's, for the few who train both;
+    ``constrained_kl(…, teacher_gradient=True)`` on the logits has it.
+
+    A mean or a sum over all positions is what it is fastest at: where a head is trained and positions are weighed one
+    by one, backward makes all logits a second time. So leave out positions that do not count (``hidden[counts]``)
+    rather than weighing them with 0.
 
     The gradient of a bfloat16 or float16 head is summed up in float32. Under ``torch.autocast`` the products are of its
     dtype, as those of :class:`torch.nn.Linear` would be.

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from fastmask import _core
 from fastmask.constraint import Constraint
 from fastmask.errors import InputError, TokenRangeError
 from fastmask.rows import state_array
-from fastmask.select import select
-from fastmask.torch.inputs import allowed_like, float_scores, require_fitting, require_penalty
+from fastmask.select import bits, select
+from fastmask.torch import kernel_rows
+from fastmask.torch.inputs import allowed_like, are_allowed, is_traced, require_fitting, require_penalty
+from fastmask.torch.mass import outcomes
 
 if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
@@ -23,23 +29,47 @@ __all__ = ["constrained_log_probs", "mask_logits", "penalize"]
 def mask_logits(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
     """``-inf`` where a token is not allowed: a new tensor of the same shape and dtype.
 
-    On a CPU, where no gradient is asked for, this is one pass of the kernel, without a boolean mask.
+    On a CPU this is one pass of the kernel, and its gradient another, without a boolean mask.
 
     Raises:
         InputError: ``logits`` are narrower than the vocabulary, or ``states`` has not one id a row.
     """
     require_fitting(logits, states, con)
-    differentiable = logits.requires_grad and torch.is_grad_enabled()
-    if logits.device.type != "cpu" or differentiable or not isinstance(con, Constraint):
+    if logits.device.type != "cpu" or not isinstance(con, Constraint) or is_traced():
         return logits.masked_fill(~allowed_like(logits, states, con), -math.inf)
-    scores = logits.contiguous().view(-1, logits.shape[-1])
-    masked = torch.empty_like(scores)
-    select(con, state_array(states).reshape(-1), scores, masked)
-    return masked.view(logits.shape)
+    masked: Tensor = _Selected.apply(logits, state_array(states).reshape(-1), con, -math.inf, None)  # type: ignore[no-untyped-call]
+    return masked
+
+
+class _Selected(torch.autograd.Function):
+    """``logits`` where a token is allowed, ``forbidden`` elsewhere; of the rows with ``states``, or of those named."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        states: npt.NDArray[np.int32],
+        con: Constraint,
+        forbidden: float,
+        rows: npt.NDArray[np.int64] | None,
+    ) -> Tensor:
+        ctx.options = states, con, 0.0, rows
+        scores = logits.contiguous().view(-1, logits.shape[-1])
+        selected = scores  # a copy already, of an expanded gradient for one
+        if scores.data_ptr() == logits.data_ptr():
+            selected = torch.empty_like(scores) if rows is None else scores.clone()
+        select(con, states, scores, selected, rows, forbidden)
+        return selected.view(logits.shape)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return _Selected.apply(upstream, *ctx.options), None, None, None, None  # type: ignore[no-untyped-call]
 
 
 def penalize(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty: float | Tensor = 10.0) -> Tensor:
     """``logits - penalty`` where a token is not allowed: a new tensor of the same shape and dtype.
+
+    On a CPU this is one pass of the kernel, without a boolean mask, for all but float64 and penalties with a gradient.
 
     Args:
         penalty: nats, ≥ 0, ``inf`` included; or a tensor [...] with one for each row.
@@ -47,26 +77,60 @@ def penalize(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty
     Raises:
         InputError: as for :func:`mask_logits`, or a penalty that is negative or NaN.
     """
-    allowed = allowed_like(logits, states, con)
     require_penalty(penalty, states.shape)
-    return penalized(logits, allowed, penalty)
+    return lowered(logits, states, con, penalty)
+
+
+def lowered(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty: float | Tensor) -> Tensor:
+    """:func:`penalize`, by penalties of either sign."""
+    require_fitting(logits, states, con)
+    wanting = isinstance(penalty, Tensor) and penalty.requires_grad
+    if wanting or kernel_rows.obstacle(con, model=logits) is not None:
+        return penalized(logits, allowed_like(logits, states, con), penalty)
+    assert isinstance(con, Constraint)
+    penalties = kernel_rows.penalties(penalty, states.shape)
+    result: Tensor = _Penalized.apply(logits, state_array(states).reshape(-1), con, penalties)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Penalized(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, states: npt.NDArray[np.int32], con: Constraint, penalties: npt.NDArray[np.float32]
+    ) -> Tensor:
+        forbidding = np.flatnonzero(np.isposinf(penalties))
+        ctx.options = states[forbidding], con, 0.0, forbidding
+        out = torch.empty(logits.shape, dtype=logits.dtype)
+        _core.penalized_rows(con.core, states, kernel_rows.in_place(logits), penalties, bits(out))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """What is subtracted changes no slope; what is forbidden has none."""
+        forbids = len(ctx.options[0]) > 0
+        gradient: Tensor = _Selected.apply(upstream, *ctx.options) if forbids else upstream  # type: ignore[no-untyped-call]
+        return gradient, None, None, None
 
 
 def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: Constraint | OnDevice) -> Tensor:
     """Log-probability of ``targets`` [...] under the distribution restricted to allowed tokens, float32 [...].
 
-    ``-inf`` for a target that is not allowed.
+    ``-inf``, without a gradient, for a target that is not allowed. Float64 of float64. Exact also where it is close to
+    0: with z the target's logit and r the log-sum-exp of the other allowed tokens it is -log(1 + e^(r - z)). On a CPU
+    it is one pass of the kernel, and its gradient another, without a mask.
 
     Raises:
         TokenRangeError: a target beyond the logits; leave out positions that do not count (-100) beforehand.
     """
-    log_probs = mask_logits(float_scores(logits), states, con).log_softmax(-1)
+    require_fitting(logits, states, con)
     if targets.shape != states.shape:
         raise InputError(f"targets need one id for each state {tuple(states.shape)}, got {tuple(targets.shape)}")
     outside = targets[(targets < 0) | (targets >= logits.shape[-1])]
     if outside.numel():
         raise TokenRangeError(f"target {outside[0].item()} lies outside 0 … {logits.shape[-1] - 1}, the logits' width")
-    return log_probs.gather(-1, targets.long().unsqueeze(-1)).squeeze(-1)
+    picked, others, _ = outcomes(logits, targets.unsqueeze(-1), states, con)
+    log_probs = F.logsigmoid(picked.squeeze(-1) - others).to(picked.dtype)
+    return log_probs.masked_fill(~are_allowed(targets, states, con), -math.inf)
 
 
 def penalized(logits: Tensor, allowed: Tensor, penalty: float | Tensor) -> Tensor:

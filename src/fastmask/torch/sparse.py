@@ -20,9 +20,9 @@ from torch import Tensor
 from fastmask.errors import InputError
 from fastmask.rows import integer
 from fastmask.torch.divergence import between, require_options
-from fastmask.torch.inputs import allowed_like, float_scores, require_fitting, require_penalty
+from fastmask.torch.inputs import allowed_like, require_fitting, require_penalty
 from fastmask.torch.masks import mask_logits, penalized
-from fastmask.torch.mass import group_masses, log_masses, penalty_for
+from fastmask.torch.mass import group_masses, outcomes, penalty_for
 
 if TYPE_CHECKING:
     from fastmask.constraint import Constraint
@@ -106,7 +106,7 @@ def sparse_constrained_kl(
     Never more than the divergence from the whole teacher, and equal to it where the tails are empty, or, at
     ``penalty=inf`` on the teacher, that of the allowed tokens. The penalty may differ from epoch to epoch, since the
     teacher is stored without any. The temperature is the stored one, for the student too. Differentiable in the
-    student, by plain torch on every device.
+    student; on a CPU the kernel sums up its logits where they are, without a copy or a mask of their size.
 
     Args:
         teacher: of these ``states`` under this constraint, on the logits' device.
@@ -149,13 +149,7 @@ def _heaviest(logits: Tensor, states: Tensor, con: Constraint | OnDevice, k: int
 
 def _outcomes(logits: Tensor, ids: Tensor, states: Tensor, con: Constraint | OnDevice, temperature: float) -> Tensor:
     """[..., k + 2]: logits over the temperature of ``ids``, and log-sum-exps of the other tokens, allowed and not."""
-    width = logits.shape[-1]
-    absent = (ids < 0) | (ids >= width)
-    place = ids.masked_fill(absent, 0).long()
-    kept = float_scores(logits.gather(-1, place).masked_fill(absent, -math.inf)) / temperature
-    padded = F.pad(logits, (0, 1), value=-math.inf)  # with a place to which absent ids are scattered
-    rest = padded.scatter_(-1, place.masked_fill(absent, width), -math.inf)
-    tails = log_masses(rest, states, con, temperature)
+    kept, *tails = outcomes(logits, ids, states, con, temperature)
     return torch.cat([kept, *(tail.to(kept.dtype).unsqueeze(-1) for tail in tails)], -1)
 
 

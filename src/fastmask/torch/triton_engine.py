@@ -1,7 +1,7 @@
 """Divergences by Triton's kernels, for logits on a GPU; under Triton's interpreter, on a CPU.
 
-Losses and gradient are two kernels with nothing but five floats a row kept between them, so backward reads the logits
-again. Here triton is looked for and not imported: that happens with the first divergence.
+Losses and gradient are kernels of their own with nothing but six floats a row kept between them, so backward reads the
+logits again. Here triton is looked for and not imported: that happens with the first divergence.
 """
 
 from __future__ import annotations
@@ -76,10 +76,12 @@ def divergence(
     temperature: float,
     reverse: bool,
     mask_on: str,
+    jensen_shannon: float | None,
 ) -> Tensor:
     """See :func:`fastmask.torch.constrained_kl`, which has checked what it hands on; there is no :func:`obstacle`."""
     masks = (None, None, None) if mask_on == "none" else _masks(states, con, penalty, student.device)
-    options = (mask_on, float(temperature), bool(reverse))
+    shares = None if jensen_shannon is None else (float(jensen_shannon), 1.0 - jensen_shannon)
+    options = (mask_on, float(temperature), bool(reverse), shares)
     losses: Tensor = _Divergence.apply(student, teacher, *masks, options)  # type: ignore[no-untyped-call]
     return losses
 
@@ -108,7 +110,7 @@ class _Divergence(torch.autograd.Function):
         words: Tensor | None,
         rows: Tensor | None,
         penalties: Tensor | None,
-        options: tuple[str, float, bool],
+        options: tuple[Any, ...],
     ) -> Tensor:
         from fastmask.torch import triton_kernels
 
@@ -123,7 +125,7 @@ class _Divergence(torch.autograd.Function):
         from fastmask.torch import triton_kernels
 
         *inputs, statistics = saved(ctx)
-        pair, (_, _, reverse) = _pair(*inputs, *ctx.options), ctx.options
+        pair, (_, _, reverse, _) = _pair(*inputs, *ctx.options), ctx.options
         weights = upstream.reshape(-1).contiguous()
 
         def gradient_in(logits: Tensor, is_first: bool) -> Tensor:
@@ -149,12 +151,13 @@ def _pair(
     mask_on: str,
     temperature: float,
     reverse: bool,
+    shares: tuple[float, float] | None,
 ) -> Pair:
     from fastmask.torch.triton_kernels import Pair
 
     sides = [(_rows(teacher), mask_on in ("teacher", "both")), (_rows(student), mask_on in ("student", "both"))]
     (first, penalize_first), (second, penalize_second) = reversed(sides) if reverse else sides
-    return Pair(first, second, words, rows, penalties, penalize_first, penalize_second, temperature)
+    return Pair(first, second, words, rows, penalties, penalize_first, penalize_second, temperature, shares)
 
 
 def _rows(logits: Tensor) -> Tensor:
