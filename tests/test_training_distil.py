@@ -204,8 +204,8 @@ def test_everything_at_once(run):
     )  # fmt: skip
     models = open_run(run.folder).numbers()["models"]
     assert models["cached"]["title"] == (
-        "distilled, penalty 10, CE 0.3, teacher's rollouts × 0.5, mask on own samples × 0.5, instructed teacher,"
-        " 16 tokens of it kept"
+        "distilled, penalty 10, CE 0.3, teacher's rollouts × 0.5, mask on own samples × 0.5, from 50% of the steps,"
+        " instructed teacher, 16 tokens of it kept"
     )
     assert models["cached"]["history"] == models["again"]["history"]
     assert models["chunked"]["asking"]["prompt"] == prompt

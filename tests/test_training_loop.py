@@ -35,8 +35,8 @@ from training.run import open_run
 STEPS = 8
 STAGES = {
     "teacher": teacher.main,
-    "student": partial(distil.main, ce=0.3, on_policy_mask=0.5),
-    "finetuned": partial(finetune.main, fresh=True, on_policy_mask=0.5),
+    "student": partial(distil.main, ce=0.3, on_policy_mask=0.5, on_policy_from=0.0),
+    "finetuned": partial(finetune.main, fresh=True, on_policy_mask=0.5, on_policy_from=0.0),
 }
 
 
@@ -229,7 +229,7 @@ def test_anew_whatever_was_begun_or_finished(stopped, whole, capsys):
     assert weights.stat().st_mtime_ns == written
     run = open_run(stopped)
     again = distil.new_student(run)
-    objective = distil.Objective(cross_entropy=0.3, on_policy_mask=0.5)
+    objective = distil.Objective(cross_entropy=0.3, on_policy_mask=0.5, on_policy_from=0.0)
     distil.distil(run, run.load("teacher"), again, name="student", objective=objective, steps=STEPS)
     assert torch.equal(again.transformer.wte.weight, load_file(weights)["transformer.wte.weight"])
     stage("student", stopped, restart=True)

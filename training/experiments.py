@@ -77,9 +77,15 @@ ARMS: dict[str, Arm] = {
     "inf+ce+mask": partial(half, on_policy_mask=MASK),
     "clean-plain": partial(distilled, teacher="teacher-clean", penalty=0.0),
     "clean-inf+mask": partial(distilled, teacher="teacher-clean", penalty=math.inf, on_policy_mask=MASK),
-    "inf+ce+mask-x2": partial(half, on_policy_mask=MASK, times=2),
-    "inf+ce+mask-x4": partial(half, on_policy_mask=MASK, times=4),
-    "inf+ce+mask-x4-large": partial(half, on_policy_mask=MASK, times=4, layers=4, width=192),
+    "inf+ce+teacher-rollouts+mask": partial(
+        distilled, penalty=math.inf, cross_entropy=0.9, rollouts="teacher", rollout_share=0.5, on_policy_mask=MASK
+    ),
+    "fine-tuned-x2": partial(tuned, times=2),
+    "fine-tuned+mask-x2": partial(tuned, on_policy_mask=MASK, times=2),
+    "fine-tuned-x4": partial(tuned, times=4),
+    "fine-tuned+mask-x4": partial(tuned, on_policy_mask=MASK, times=4),
+    "fine-tuned-x4-large": partial(tuned, times=4, layers=4, width=192),
+    "fine-tuned+mask-x4-large": partial(tuned, on_policy_mask=MASK, times=4, layers=4, width=192),
 }
 
 

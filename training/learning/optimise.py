@@ -68,7 +68,7 @@ def train(
     training = _Training(model, terms, steps, learning_rate, accumulate)
     accelerator, progress = training.accelerator, training.progress
     if checkpoints:
-        checkpoints.restore(accelerator, training.learning.streams)
+        checkpoints.restore(accelerator, training.streams)
     main = accelerator.is_main_process
     with ExitStack() as stack:
         stack.callback(training.finish)
@@ -88,7 +88,7 @@ def train(
             bar.update()
             stop = training.any_process(signal())
             if checkpoints and (checkpoints.due(progress.step) or stop):
-                checkpoints.save(progress.step, accelerator, training.learning.streams)
+                checkpoints.save(progress.step, accelerator, training.streams)
             if stop and progress.step < steps:
                 raise StoppedError(
                     f"{title}: stopped behind step {progress.step} of {steps}; the same command goes on from there"
