@@ -12,6 +12,7 @@ pytest.importorskip("conllu")
 from tokenizers import normalizers
 
 import fastmask as fm
+from fastmask.canonical import canonical_tokens
 from tests.training_kit import BYTES, EOS, ByteTokenizer, one_thread, treebank
 from training import distil, evaluate, finetune, label, prepare, teacher
 from training.data.examples import NO_WORD, encode, prompt_of, require_room
@@ -326,10 +327,13 @@ def test_a_schema_that_cannot_be_had(given, message, written, tmp_path):
 def test_a_prompt_that_leaves_no_room(written, schema, tmp_path):
     run = prepare.prepare(tmp_path, jsonl=[written(RIGHT)], schema=schema, max_length=99)
     fitting = prompt_of("fits", "tea", run.tokenizer)
-    require_room([fitting], len(fitting.tokens) + 1)
+    con = fm.Constraint.from_choices(["yes", "no"], run.vocab)
+    need = len(canonical_tokens("no", run.tokenizer, run.vocab)) + 1  # with the end
+    assert need > 1
+    require_room([fitting], fitting.start + need, con)
     with pytest.raises(TrainingError, match=f"a prompt of {fitting.start} tokens leaves no room.*'fits'"):
-        require_room([fitting], len(fitting.tokens))
-    with pytest.raises(TrainingError, match="leaves no room for an answer, the run's models read 99"):
+        require_room([fitting], fitting.start + need - 1, con)
+    with pytest.raises(TrainingError, match=r"leaves no room for an answer of .* models read 99"):
         label.label(run, teacher.new_teacher(run), ["tea", "tea " * 99], tmp_path / "answers.jsonl")
     with pytest.raises(TrainingError, match="no text to answer"):
         label.label(run, teacher.new_teacher(run), [], tmp_path / "answers.jsonl")

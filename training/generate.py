@@ -29,7 +29,7 @@ def generate(
     """An answer to each text, by the way it was written: two of `WAYS`, free and constrained."""
     model.eval()
     prompts = [prompt_of(text, text, run.tokenizer) for text in texts]
-    require_room(prompts, run.settings.max_length)
+    require_room(prompts, run.settings.max_length, run.con)
     ways = [name for name, way in WAYS.items() if way.greedy == greedy]
     return {way: sample(run, model, prompts, way, title=title, seed=seed) for way in ways}
 

@@ -17,7 +17,6 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from fastmask.canonical import spelling
-from fastmask.hf import ConstraintLogitsProcessor
 from training.data.examples import Example, prompt_of, require_room
 from training.data.records import read_jsonl, read_rows
 from training.data.sift import sift
@@ -49,17 +48,14 @@ def label(
     if instruction:  # which takes nothing from the answer's share
         max_length += max(prompt.start for prompt in prompts)
         max_length = min(max_length, context_length(teacher.config) or max_length)
-    require_room(prompts, max_length)
+    require_room(prompts, max_length, run.con)
     done = _whole_batches(out, texts)
     teacher.eval()
-    processors = [ConstraintLogitsProcessor(run.con)]
     with out.open("a", encoding="utf-8") as file:
         for begin in tqdm(range(done, len(texts), PROMPTS_AT_ONCE), desc="labelling", unit="batch", dynamic_ncols=True):
             torch.manual_seed(run.settings.seed + begin)
             batch = prompts[begin : begin + PROMPTS_AT_ONCE]
-            answers = continue_prompts(
-                teacher, batch, run.tokenizer.eos_token_id, max_length, processors, greedy=greedy
-            )
+            answers = continue_prompts(teacher, batch, run.tokenizer.eos_token_id, max_length, run.con, greedy=greedy)
             for prompt, answer, verdict in zip(batch, answers, judge(answers, run.con), strict=True):
                 text = spelling(answer, run.vocab).decode(errors="replace")
                 row = {"input": prompt.name, "answer": text, "verdict": verdict}

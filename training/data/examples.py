@@ -57,17 +57,19 @@ def _beginning(tokenizer) -> list[int]:
     return [bos] if bos is not None and tokenizer("").input_ids[:1] == [bos] else []
 
 
-def require_room(prompts: list[Example], max_length: int) -> None:
-    """Behind every prompt an answer must fit, if only its first token.
+def require_room(prompts: list[Example], max_length: int, con) -> None:
+    """Behind every prompt the shortest answer must fit, with its EOS.
 
     Raises:
         TrainingError: a prompt that leaves no room; the longest is named.
     """
     longest = max(prompts, key=lambda prompt: prompt.start)
-    if longest.start >= max_length:
+    shortest = con.distance(con.initial_state) + 1
+    if longest.start + shortest > max_length:
         raise TrainingError(
-            f"a prompt of {longest.start:,} tokens leaves no room for an answer, the run's models read {max_length:,}:"
-            f" {longest.name[:60]!r}…; shorten it, or begin a run with a greater --max-length"
+            f"a prompt of {longest.start:,} tokens leaves no room for an answer of {shortest:,} or more, the run's"
+            f" models read {max_length:,}: {longest.name[:60]!r}…; shorten it, or begin a run with a greater"
+            " --max-length"
         )
 
 

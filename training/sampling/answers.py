@@ -4,7 +4,6 @@ Sampled at temperature 1 with nothing cut away: greedy decoding hides most of wh
 use, though, and so there are greedy answers, too.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedModel
 
+import fastmask as fm
 from fastmask.canonical import spelling
 from fastmask.corpus.expected import mismatch
 from fastmask.hf import ConstraintLogitsProcessor
@@ -75,12 +75,12 @@ def sample(
 ) -> list[Answer]:
     """One answer for each example's prompt; the run's seed decides, unless another is given."""
     torch.manual_seed(run.settings.seed if seed is None else seed)
-    processors = [ConstraintLogitsProcessor(run.con)] if WAYS[way].constrained else []
+    con = run.con if WAYS[way].constrained else None
     groups = [examples[i : i + PROMPTS_AT_ONCE] for i in range(0, len(examples), PROMPTS_AT_ONCE)]
     answers: list[list[int]] = []
     for group in tqdm(groups, desc=f"{title}, {way}", unit="batch", dynamic_ncols=True):
         answers += continue_prompts(
-            model, group, run.tokenizer.eos_token_id, run.settings.max_length, processors, greedy=WAYS[way].greedy
+            model, group, run.tokenizer.eos_token_id, run.settings.max_length, con, greedy=WAYS[way].greedy
         )
     return judged(answers, run.con)
 
@@ -90,23 +90,25 @@ def continue_prompts(
     examples: list[Example],
     eos: int,
     max_length: int,
-    processors: Sequence = (),
+    con: fm.Constraint | None = None,
     *,
     greedy: bool = False,
 ) -> list[list[int]]:
-    """What the model writes behind each prompt: ids, up to the first EOS.
+    """What the model writes behind each prompt, under a constraint if one is given: ids, up to the first EOS.
 
-    At most half as long again as the longest right answer, where one is known.
+    At most half as long again as the longest right answer, where one is known; constrained answers end in time.
     """
     prompts, mask = padded_prompts(examples, eos)
+    room = room_for_answers(examples, max_length)
     drawn = {"do_sample": False} if greedy else {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
     config = GenerationConfig(
         **drawn,
-        max_new_tokens=room_for_answers(examples, max_length), eos_token_id=eos, pad_token_id=eos,
+        max_new_tokens=room, eos_token_id=eos, pad_token_id=eos,
     )  # fmt: skip
     texts = model.generate(
         prompts.to(model.device), attention_mask=mask.to(model.device),
-        generation_config=config, logits_processor=list(processors),
+        generation_config=config,
+        logits_processor=[ConstraintLogitsProcessor(con, max_new_tokens=room)] if con else [],
     )  # fmt: skip
     return [ids[: ids.index(eos) + 1] if eos in ids else ids for ids in texts[:, prompts.shape[1] :].tolist()]
 
