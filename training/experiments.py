@@ -55,6 +55,7 @@ def distilled_then_tuned(run: Run, name: str, steps: int, **options) -> PreTrain
 
 
 half = partial(distilled, penalty=math.inf, cross_entropy=0.5)  # of constrained distillation, half of right answers
+recipe = partial(distilled, teacher="teacher-clean", penalty=math.inf, on_policy_mask=MASK)
 
 ARMS: dict[str, Arm] = {
     "fine-tuned": tuned,
@@ -76,16 +77,17 @@ ARMS: dict[str, Arm] = {
     "inf+mask": partial(distilled, penalty=math.inf, on_policy_mask=MASK),
     "inf+ce+mask": partial(half, on_policy_mask=MASK),
     "clean-plain": partial(distilled, teacher="teacher-clean", penalty=0.0),
-    "clean-inf+mask": partial(distilled, teacher="teacher-clean", penalty=math.inf, on_policy_mask=MASK),
+    "clean-inf+mask": recipe,
     "inf+ce+teacher-rollouts+mask": partial(
         distilled, penalty=math.inf, cross_entropy=0.9, rollouts="teacher", rollout_share=0.5, on_policy_mask=MASK
     ),
     "fine-tuned-x2": partial(tuned, times=2),
     "fine-tuned+mask-x2": partial(tuned, on_policy_mask=MASK, times=2),
+    "clean-inf+mask-x2": partial(recipe, times=2),
     "fine-tuned-x4": partial(tuned, times=4),
     "fine-tuned+mask-x4": partial(tuned, on_policy_mask=MASK, times=4),
-    "fine-tuned-x4-large": partial(tuned, times=4, layers=4, width=192),
-    "fine-tuned+mask-x4-large": partial(tuned, on_policy_mask=MASK, times=4, layers=4, width=192),
+    "clean-inf+mask-x4": partial(recipe, times=4),
+    "clean-inf+mask-x4-large": partial(recipe, times=4, layers=4, width=192),
 }
 
 
