@@ -159,6 +159,10 @@ def test_the_page_of_several_runs(seeds, capsys):
     names = sorted(path.name for path in out.parent.glob("*.png"))
     assert names == [f"report-{name}.png" for name in ("cost", "invalid-mass", "loss", "tag-accuracy", "validity")]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in out.parent.glob("*.png"))
+    lines = out.with_suffix(".md").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("| arm | n | steps | valid, free |")
+    assert len(lines) == 2 + 3
+    assert any("| 3 |" in line and "| 35.0 ± 15.0 |" in line for line in lines)
     written = out.read_text(encoding="utf-8")
     read = Page(written)
     assert "mean ± standard deviation over up to 3 seeds" in " ".join(read.text.split())

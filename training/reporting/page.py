@@ -56,7 +56,10 @@ class Failures(NamedTuple):
 
 
 def write_page(folders: Sequence[Path], out: Path, *, failures: int) -> list[Arm]:
-    """Writes `out`, and a PNG of each chart beside it. `failures`: how many places of breaks are listed for an arm."""
+    """Writes `out`, and beside it a PNG of each chart, and the first table in Markdown.
+
+    `failures`: how many places of breaks are listed for an arm.
+    """
     groups, arms = read_arms(folders)
     out.parent.mkdir(parents=True, exist_ok=True)
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
@@ -77,6 +80,7 @@ def write_page(folders: Sequence[Path], out: Path, *, failures: int) -> list[Arm
         style=look + (HERE / "page.css").read_text(encoding="utf-8"),
     )
     out.write_text(page, encoding="utf-8")
+    out.with_suffix(".md").write_text(as_markdown(worth(arms)), encoding="utf-8")
     return arms
 
 
@@ -170,6 +174,13 @@ def origins(arms: Sequence[Arm]) -> Table:
         ("what it is", lambda arm: Cell(arm.title)),
         ("goes on from", lambda arm: (start := arm.models[0].facts.get("start")) and Cell(start)),
     )
+
+
+def as_markdown(table: Table) -> str:
+    lines = [["arm", *table.heads], ["---"] * (1 + len(table.heads))]
+    for arm, cells in table.rows:
+        lines.append([arm.label, *(" ".join(filter(None, cell)) if cell else "" for cell in cells)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _table(arms: Sequence[Arm], caption: str, note: str, *columns: Column) -> Table:
