@@ -78,6 +78,7 @@ ARMS: dict[str, Arm] = {
     "inf+ce+mask": partial(half, on_policy_mask=MASK),
     "clean-plain": partial(distilled, teacher="teacher-clean", penalty=0.0),
     "clean-inf+mask": recipe,
+    "clean-inf+teacher-rollouts+mask": partial(recipe, rollouts="teacher", rollout_share=0.5),
     "inf+ce+teacher-rollouts+mask": partial(
         distilled, penalty=math.inf, cross_entropy=0.9, rollouts="teacher", rollout_share=0.5, on_policy_mask=MASK
     ),
