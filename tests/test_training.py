@@ -38,7 +38,7 @@ from training.demo import demo
 from training.errors import DivergenceError, TrainingError
 from training.evaluation.score import score
 from training.learning.gradients import Term
-from training.learning.losses import Objective, cross_entropy, distillation, format_loss
+from training.learning.losses import Objective, constrained_cross_entropy, cross_entropy, distillation, format_loss
 from training.learning.models import check_fits, load_model, tiny_gpt2
 from training.learning.optimise import train
 from training.learning.streams import EndlessBatches
@@ -149,6 +149,17 @@ def test_cross_entropy_by_hand(con, examples):
     log_probs = model(torch.tensor([example.tokens])).logits.log_softmax(-1)[0]
     by_hand = [-log_probs[t - 1, example.tokens[t]] for t in range(example.start, len(example.tokens))]
     torch.testing.assert_close(cross_entropy(model, collate([examples[0], example], con))[-4:], torch.stack(by_hand))
+
+
+def test_cross_entropy_under_the_constraint(con, examples, treebank, tmp_path):
+    model, batch = tiny().eval(), collate(examples, con)
+    logits = model(batch.tokens).logits[batch.predicts].double()
+    among_allowed = logits.where(con.allowed(batch.answer_states), -math.inf)
+    expected = torch.nn.functional.cross_entropy(among_allowed, batch.targets, reduction="none")
+    torch.testing.assert_close(constrained_cross_entropy(model, batch, con).double(), expected, rtol=1e-5, atol=1e-6)
+    run = prepare.prepare(tmp_path, treebank=[treebank])
+    finetune.finetune(run, start=None, name="strict", constrained=True, steps=1)
+    assert run.numbers()["models"]["strict"]["title"] == "fine-tuned only under the constraint"
 
 
 def test_a_student_of_its_teacher_has_nothing_to_learn_but_the_format(con, examples):

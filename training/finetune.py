@@ -1,8 +1,11 @@
 """Fine-tuning: a student learns the right answers themselves, by cross-entropy on the answer positions.
 
-With the on-policy mask it learns the format on its own samples besides, see `training.sampling.on_policy`.
+Constrained, it is the cross-entropy among the allowed tokens alone: for a student that will always be decoded under
+the constraint, and may spend all that it has on what to say. With the on-policy mask it learns the format on its own
+samples besides, see `training.sampling.on_policy`.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +17,7 @@ from training.distil import LAYERS, WIDTH, new_student
 from training.label import read_answers
 from training.learning.gradients import Term
 from training.learning.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
-from training.learning.losses import ON_POLICY_FROM, cross_entropy
+from training.learning.losses import ON_POLICY_FROM, constrained_cross_entropy, cross_entropy
 from training.learning.streams import EndlessBatches
 from training.program import (
     Accumulate,
@@ -43,6 +46,7 @@ def finetune(
     start: str | None,
     name: str,
     answers: list[Example] | None = None,
+    constrained: bool = False,
     on_policy_mask: float = 0.0,
     on_policy_from: float = ON_POLICY_FROM,
     layers: int = LAYERS,
@@ -56,10 +60,14 @@ def finetune(
     """
     student = new_student(run, start, layers, width)
     title = f"{run.numbers()['models'][start]['title']}, fine-tuned" if start else "fine-tuned only"
+    title += " under the constraint" if constrained else ""
     if on_policy_mask:
         title += f", mask on own samples × {on_policy_mask:g}, from {on_policy_from:.0%} of the steps"
     batches = EndlessBatches(answers or run.train, run.con, TOKENS_PER_BATCH, run.settings.seed + 2, student.device)
-    terms = [Term("cross-entropy", batches, cross_entropy)]
+    if constrained:
+        terms = [Term("constrained cross-entropy", batches, partial(constrained_cross_entropy, con=run.con))]
+    else:
+        terms = [Term("cross-entropy", batches, cross_entropy)]
     if on_policy_mask:
         terms.append(format_term(run, student, on_policy_mask, on_policy_from))
     rate = LEARNING_RATE if start else FRESH_LEARNING_RATE
@@ -71,6 +79,9 @@ def main(
     start: Annotated[str, typer.Option(help="the model in RUN to go on from")] = "student",
     answers: Annotated[Path | None, typer.Option(help="a JSONL file of answers, see training.label")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="begin with fresh weights")] = False,
+    constrained: Annotated[
+        bool, typer.Option("--constrained", help="among allowed tokens alone, for a student that is always constrained")
+    ] = False,
     on_policy_mask: OnPolicyMask = 0.0,
     on_policy_from: OnPolicyFrom = ON_POLICY_FROM,
     layers: Layers = LAYERS,
@@ -89,6 +100,7 @@ def main(
         start=None if fresh else start,
         name=name,
         answers=read_answers(opened, answers) if answers else None,
+        constrained=constrained,
         on_policy_mask=on_policy_mask,
         on_policy_from=on_policy_from,
         layers=layers,

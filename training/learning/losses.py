@@ -143,6 +143,11 @@ def cross_entropy(model, batch: Batch) -> Tensor:
     return Logits.of(model, batch).label_losses(batch.targets)
 
 
+def constrained_cross_entropy(model, batch: Batch, con) -> Tensor:
+    """-log of the target's probability among the allowed tokens: of the format nothing is learnt."""
+    return -fmt.constrained_log_probs(answer_logits(model, batch), batch.targets, batch.answer_states, con)
+
+
 def distillation(student, teacher, batch: Batch, con, objective: Objective) -> Tensor:
     """From a teacher that is run on the very batch; `training.distillation.asking` knows other ways."""
     with torch.no_grad():
