@@ -55,7 +55,9 @@ def distilled_then_tuned(run: Run, name: str, steps: int, **options) -> PreTrain
 
 
 half = partial(distilled, penalty=math.inf, cross_entropy=0.5)  # of constrained distillation, half of right answers
-recipe = partial(distilled, teacher="teacher-clean", penalty=math.inf, on_policy_mask=MASK)
+recipe = partial(  # what came out best
+    distilled, teacher="teacher-clean", penalty=math.inf, rollouts="teacher", rollout_share=0.5, on_policy_mask=MASK
+)
 
 ARMS: dict[str, Arm] = {
     "fine-tuned": tuned,
@@ -77,18 +79,16 @@ ARMS: dict[str, Arm] = {
     "inf+mask": partial(distilled, penalty=math.inf, on_policy_mask=MASK),
     "inf+ce+mask": partial(half, on_policy_mask=MASK),
     "clean-plain": partial(distilled, teacher="teacher-clean", penalty=0.0),
-    "clean-inf+mask": recipe,
-    "clean-inf+teacher-rollouts+mask": partial(recipe, rollouts="teacher", rollout_share=0.5),
+    "clean-inf+mask": partial(distilled, teacher="teacher-clean", penalty=math.inf, on_policy_mask=MASK),
     "inf+ce+teacher-rollouts+mask": partial(
         distilled, penalty=math.inf, cross_entropy=0.9, rollouts="teacher", rollout_share=0.5, on_policy_mask=MASK
     ),
+    "recipe": recipe,
     "fine-tuned-x2": partial(tuned, times=2),
-    "fine-tuned+mask-x2": partial(tuned, on_policy_mask=MASK, times=2),
-    "clean-inf+mask-x2": partial(recipe, times=2),
+    "recipe-x2": partial(recipe, times=2),
     "fine-tuned-x4": partial(tuned, times=4),
-    "fine-tuned+mask-x4": partial(tuned, on_policy_mask=MASK, times=4),
-    "clean-inf+mask-x4": partial(recipe, times=4),
-    "clean-inf+mask-x4-large": partial(recipe, times=4, layers=4, width=192),
+    "recipe-x4": partial(recipe, times=4),
+    "recipe-x4-large": partial(recipe, times=4, layers=4, width=192),
 }
 
 
