@@ -85,6 +85,7 @@ ARMS: dict[str, Arm] = {
     ),
     "recipe": recipe,
     "fine-tuned-x2": partial(tuned, times=2),
+    "fine-tuned+mask-x2": partial(tuned, on_policy_mask=MASK, times=2),
     "recipe-x2": partial(recipe, times=2),
     "fine-tuned-x4": partial(tuned, times=4),
     "recipe-x4": partial(recipe, times=4),
