@@ -20,7 +20,8 @@ struct ScaledSum {
     sum *= std::exp((max - candidate) * rate);
     max = candidate;
   }
-  double log_sum(double rate) const { return max * rate + std::log(sum); }
+  // Not by the rate, which is rounded: that is right for differences from the maximum, and not for large maxima.
+  double log_sum(double temperature) const { return max / temperature + std::log(sum); }
 };
 
 // One thread's way through rows: block by block, once with the disallowed tokens taken out, once with the others.
@@ -35,8 +36,8 @@ class RowWorker {
 
   void add_up(int64_t row, const LogMasses& out) {
     const Sums sums = sums_of(row);
-    out.allowed[row] = sums.allowed.log_sum(rate_);
-    out.disallowed[row] = sums.disallowed.log_sum(rate_);
+    out.allowed[row] = sums.allowed.log_sum(rows_.temperature);
+    out.disallowed[row] = sums.disallowed.log_sum(rows_.temperature);
   }
 
   void write_gradient(int64_t row, const LogMassGradient& gradient) {

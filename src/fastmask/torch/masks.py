@@ -129,7 +129,7 @@ def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: 
     if outside.numel():
         raise TokenRangeError(f"target {outside[0].item()} lies outside 0 … {logits.shape[-1] - 1}, the logits' width")
     picked, others, _ = outcomes(logits, targets.unsqueeze(-1), states, con)
-    log_probs = F.logsigmoid(picked.squeeze(-1) - others).to(picked.dtype)
+    log_probs = F.logsigmoid(picked.squeeze(-1) - others).to(torch.promote_types(logits.dtype, torch.float32))
     return log_probs.masked_fill(~are_allowed(targets, states, con), -math.inf)
 
 
