@@ -37,7 +37,7 @@ def mask_logits(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> T
     require_fitting(logits, states, con)
     if logits.device.type != "cpu" or not isinstance(con, Constraint) or is_traced():
         return logits.masked_fill(~allowed_like(logits, states, con), -math.inf)
-    masked: Tensor = _Selected.apply(logits, state_array(states).reshape(-1), con, -math.inf, None)  # type: ignore[no-untyped-call]
+    masked: Tensor = _Selected.apply(logits, kernel_rows.kept_states(states), con, -math.inf, None)  # type: ignore[no-untyped-call]
     return masked
 
 
