@@ -276,7 +276,23 @@ BAD = {
     "targets of another shape": (
         fm.InputError,
         "targets",
-        lambda: fmt.constrained_log_probs(STUDENT, torch.zeros(2), STATES, CON),
+        lambda: fmt.constrained_log_probs(STUDENT, torch.zeros(2).long(), STATES, CON),
+    ),
+    "targets of floats": (
+        fm.InputTypeError,
+        "targets.*float32",
+        lambda: fmt.constrained_log_probs(STUDENT, torch.zeros(N), STATES, CON),
+    ),
+    "targets in a list": (
+        fm.InputTypeError,
+        "targets.*list",
+        lambda: fmt.constrained_log_probs(STUDENT, [0] * N, STATES, CON),
+    ),
+    "states in a list": (fm.InputTypeError, "states.*list", lambda: fmt.penalize(STUDENT, [0] * N, CON)),
+    "a mass of states in a list": (
+        fm.InputTypeError,
+        "states.*list",
+        lambda: fmt.invalid_mass(STUDENT, STATES.tolist(), CON),
     ),
     "logits in numpy": (fm.InputTypeError, "logits.*ndarray", lambda: fmt.mask_logits(STUDENT.numpy(), STATES, CON)),
     "logits of integers": (fm.InputTypeError, "logits.*int64", lambda: fmt.mask_logits(STUDENT.long(), STATES, CON)),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fastmask import _core
 from fastmask.constraint import Constraint
-from fastmask.errors import InputError, TokenRangeError
+from fastmask.errors import InputError, InputTypeError, TokenRangeError
 from fastmask.rows import state_array
 from fastmask.select import bits, select
 from fastmask.torch import kernel_rows
@@ -77,13 +77,13 @@ def penalize(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty
     Raises:
         InputError: as for :func:`mask_logits`, or a penalty that is negative or NaN.
     """
+    require_fitting(logits, states, con)
     require_penalty(penalty, states.shape)
     return lowered(logits, states, con, penalty)
 
 
 def lowered(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty: float | Tensor) -> Tensor:
-    """:func:`penalize`, by penalties of either sign."""
-    require_fitting(logits, states, con)
+    """:func:`penalize` of what was checked, by penalties of either sign."""
     wanting = isinstance(penalty, Tensor) and penalty.requires_grad
     if wanting or kernel_rows.obstacle(con, model=logits) is not None:
         return penalized(logits, allowed_like(logits, states, con), penalty)
@@ -123,6 +123,9 @@ def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: 
         TokenRangeError: a target beyond the logits; leave out positions that do not count (-100) beforehand.
     """
     require_fitting(logits, states, con)
+    if not isinstance(targets, Tensor) or targets.is_floating_point():
+        kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
+        raise InputTypeError(f"targets must be a tensor of token ids, which are integers, got {kind}")
     if targets.shape != states.shape:
         raise InputError(f"targets need one id for each state {tuple(states.shape)}, got {tuple(targets.shape)}")
     outside = targets[(targets < 0) | (targets >= logits.shape[-1])]

@@ -32,6 +32,7 @@ def invalid_mass(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> 
     Made of the log-sum-exps over allowed tokens and over the others, because ``1 - p(A)`` loses every mass below
     1e-7 to rounding. On a CPU they are one pass of the kernel, and their gradient another, without a mask.
     """
+    require_fitting(logits, states, con)
     allowed, disallowed = log_masses(logits, states, con)
     return torch.sigmoid(disallowed - allowed).to(torch.promote_types(logits.dtype, torch.float32))
 
@@ -53,10 +54,10 @@ def outcomes(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(Logits of ``ids`` over the temperature, [..., k]; the :func:`log_masses` of all other tokens.)
 
-    Args:
     Of the dtypes of :func:`log_masses`: it is differences that callers take, and of large logits float32 would leave
     little of them.
 
+    Args:
         ids: integers [..., k], none twice in a row; the logit of one that is no column is ``-inf``.
     """
     require_fitting(logits, states, con)
