@@ -312,6 +312,7 @@ def test_bad_input_is_refused_by_name(name):
         lambda logits, states, con: fmt.mask_logits(logits, states, con),
         lambda logits, states, con: fmt.penalize(logits, states, con),
         lambda logits, states, con: fmt.invalid_mass(logits, states, con),
+        lambda logits, states, con: fmt.constrained_log_probs(logits, states + 20, states, con),
         lambda logits, states, con: fmt.constrained_kl(logits, logits, states, con),
     ],
 )

@@ -120,7 +120,8 @@ def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: 
     it is one pass of the kernel, and its gradient another, without a mask.
 
     Raises:
-        TokenRangeError: a target beyond the logits; leave out positions that do not count (-100) beforehand.
+        TokenRangeError: a target beyond the logits; leave out positions that do not count (-100) beforehand. Under
+            torch.compile and torch.func, which see no values, such a target gets ``-inf``.
     """
     require_fitting(logits, states, con)
     if not isinstance(targets, Tensor) or targets.is_floating_point():
@@ -128,12 +129,17 @@ def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: 
         raise InputTypeError(f"targets must be a tensor of token ids, which are integers, got {kind}")
     if targets.shape != states.shape:
         raise InputError(f"targets need one id for each state {tuple(states.shape)}, got {tuple(targets.shape)}")
-    outside = targets[(targets < 0) | (targets >= logits.shape[-1])]
-    if outside.numel():
-        raise TokenRangeError(f"target {outside[0].item()} lies outside 0 … {logits.shape[-1] - 1}, the logits' width")
+    if not is_traced():
+        _require_columns(targets, logits.shape[-1])
     picked, others, _ = outcomes(logits, targets.unsqueeze(-1), states, con)
     log_probs = F.logsigmoid(picked.squeeze(-1) - others).to(torch.promote_types(logits.dtype, torch.float32))
     return log_probs.masked_fill(~are_allowed(targets, states, con), -math.inf)
+
+
+def _require_columns(targets: Tensor, width: int) -> None:
+    outside = targets[(targets < 0) | (targets >= width)]
+    if outside.numel():
+        raise TokenRangeError(f"target {outside[0].item()} lies outside 0 … {width - 1}, the logits' width")
 
 
 def penalized(logits: Tensor, allowed: Tensor, penalty: float | Tensor) -> Tensor:
