@@ -21,7 +21,7 @@ struct MassRows {
   MaskTable& masks;
   const State* states;      // [count]
   double temperature;       // > 0
-  const int32_t* left_out;  // [count, num_left_out]: tokens that belong to neither sum; what is no column counts for none
+  const int32_t* left_out;  // [count, num_left_out]: tokens in neither sum; what is no column counts for none
   int64_t num_left_out;
 };
 
