@@ -48,7 +48,8 @@ def in_place(logits: Tensor) -> _core.Logits:
 
 def kept_states(states: Tensor) -> npt.NDArray[np.int32]:
     """One for each row, [N]: a copy, as backward reads them when their owner may have filled the tensor anew."""
-    return state_array(states).reshape(-1).copy()
+    kept: npt.NDArray[np.int32] = state_array(states).reshape(-1).copy()
+    return kept
 
 
 def penalties(penalty: float | Tensor, rows: torch.Size) -> npt.NDArray[np.float32]:
