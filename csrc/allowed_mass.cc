@@ -20,7 +20,8 @@ struct ScaledSum {
     sum *= std::exp((max - candidate) * rate);
     max = candidate;
   }
-  double log_sum(double rate) const { return max * rate + std::log(sum); }
+  // Not by the rate, which is rounded: that is right for differences from the maximum, and not for large maxima.
+  double log_sum(double temperature) const { return max / temperature + std::log(sum); }
 };
 
 // One thread's way through rows: block by block, once with the disallowed tokens taken out, once with the others.
@@ -35,14 +36,14 @@ class RowWorker {
 
   void add_up(int64_t row, const LogMasses& out) {
     const Sums sums = sums_of(row);
-    out.allowed[row] = sums.allowed.log_sum(rate_);
-    out.disallowed[row] = sums.disallowed.log_sum(rate_);
+    out.allowed[row] = sums.allowed.log_sum(rows_.temperature);
+    out.disallowed[row] = sums.disallowed.log_sum(rows_.temperature);
   }
 
   void write_gradient(int64_t row, const LogMassGradient& gradient) {
     const Sums sums = sums_of(row);
     const auto scale = [&](double weight, double sum) {
-      return sum == 0.0 ? 0.0f : static_cast<float>(weight / (rows_.temperature * sum));
+      return weight == 0.0 || sum == 0.0 ? 0.0f : static_cast<float>(weight / (rows_.temperature * sum));
     };
     const float allowed_scale = scale(gradient.allowed[row], sums.allowed.sum);
     const float disallowed_scale = scale(gradient.disallowed[row], sums.disallowed.sum);
@@ -52,7 +53,8 @@ class RowWorker {
     for (int64_t column = 0; column < width; column += kBlock) {
       const Loaded loaded = load(row, column);
       exponentials(row, column, loaded, sums, {Keep::kSeconds, kept_allowed_, kept_disallowed_});
-      combine(kept_allowed_, allowed_scale, kept_disallowed_, disallowed_scale, allowed_);
+      combine(weighed(kept_allowed_, allowed_scale), allowed_scale, weighed(kept_disallowed_, disallowed_scale),
+              disallowed_scale, allowed_);
       store_block(allowed_, std::min(width - column, kBlock), kind, out + column * size_of(kind));
     }
   }
@@ -97,6 +99,12 @@ class RowWorker {
       scratch[ids[i] - column] = -std::numeric_limits<float>::infinity();
     }
     return block;
+  }
+
+  // Nothing of a sum without weight: 0 times what is NaN in it would be NaN.
+  static const float* weighed(const float* kept, float scale) {
+    static constexpr float kZeros[kBlock] = {};
+    return scale == 0.0f ? kZeros : kept;
   }
 
   SoftmaxSums exponentials(int64_t row, int64_t column, const Loaded& loaded, const Sums& sums,

@@ -21,7 +21,7 @@ struct MassRows {
   MaskTable& masks;
   const State* states;      // [count]
   double temperature;       // > 0
-  const int32_t* left_out;  // [count, num_left_out]: tokens that belong to neither sum; what is no column counts for none
+  const int32_t* left_out;  // [count, num_left_out]: tokens in neither sum; what is no column counts for none
   int64_t num_left_out;
 };
 
@@ -34,7 +34,8 @@ struct LogMasses {
 void log_masses(const MassRows& rows, const LogMasses& out);
 
 // d(Σ allowed·log mass of the allowed tokens + disallowed·that of the others)/d(logits): rows of the logits' width, one
-// behind the other, in their kind; 0 where there is no mass, whatever the weight of its logarithm.
+// behind the other, in their kind. 0 where there is no mass, whatever the weight of its logarithm; or no weight, whatever
+// the mass, NaN included.
 struct LogMassGradient {
   const double *allowed, *disallowed;  // [count]
   void* out;                           // [count, width]

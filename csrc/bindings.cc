@@ -253,11 +253,15 @@ void bool_rows(Engine& engine, const Array<State>& states, Array<bool> out) {
 // bool [N]: is each token allowed in its state?
 Array<bool> allows(Engine& engine, const Array<State>& states, const Array<int64_t>& tokens) {
   require_length(tokens.size(), states.size(), "tokens");
-  engine.masks.prepare(states.data(), states.size());
-  Array<bool> out(states.size());
-  for (py::ssize_t i = 0; i < states.size(); ++i)
-    out.mutable_data()[i] = engine.masks.row(states.data()[i])->allows(tokens.data()[i]);
-  return out;
+  Array<bool> found(states.size());
+  bool* out = found.mutable_data();
+  {
+    const py::gil_scoped_release unlock;
+    engine.masks.prepare(states.data(), states.size());
+    for (py::ssize_t i = 0; i < states.size(); ++i)
+      out[i] = engine.masks.row(states.data()[i])->allows(tokens.data()[i]);
+  }
+  return found;
 }
 
 // `scores` and `out` are [R, width] bit patterns of floats; state i is that of row rows[i], or of row i. Returns for

@@ -6,18 +6,18 @@
 // before the exponential, so that no mass is ever had as the difference of two others, and rows without a forbidden
 // token are plain divergences to the last bit.
 //
-// With p and q the probabilities, teacher's and student's, and m = β p + (1-β) q, JS = Σ β p log(p/m) + (1-β) q log(q/m)
-// (Lin 1991, doi:10.1109/18.61115); its gradient in the student's logits is (1-β) q (log(q/m) - Σ q log(q/m)) over the
-// temperature. Both are finite whatever is forbidden.
+// With p and q the probabilities, teacher's and student's, and m = β p + (1-β) q,
+// JS = Σ β p log(p/m) + (1-β) q log(q/m) (Lin 1991, doi:10.1109/18.61115); its gradient in the student's logits is
+// (1-β) q (log(q/m) - Σ q log(q/m)) over the temperature. Both are finite whatever is forbidden.
 //
 // A token counts as without mass from e^-87 of the likeliest one's on (kLowestExponent), wherever in the row the two
 // stand: its term is 0 then, even where the second distribution lacks it.
 //
 // Cost: a row's logits are read once and its exponentials taken once, for the loss and the gradient together. What the
 // gradient is made of waits for the sums in 8 bytes an element of one row a thread, which a second-level cache holds;
-// nothing else is written but results. Jensen-Shannon, whose m takes the sums of whole rows, passes over what waits once
-// more than the others: two logarithms an element. Every row is one thread's, summed up in an order that depends on
-// nothing but its width: no batch split, thread count or SIMD path shows in a result.
+// nothing else is written but results. Jensen-Shannon, whose m takes the sums of whole rows, keeps what waits for the loss
+// alone, too, and passes over it once more than the others: two logarithms an element. Every row is one thread's, summed
+// up in an order that depends on nothing but its width: no batch split, thread count or SIMD path shows in a result.
 #pragma once
 
 #include <cstdint>

@@ -11,8 +11,8 @@
 
 namespace fastmask {
 
-// Writes `count` rows of the logits' width, one behind the other, in their kind. `penalties` [count] are of either sign,
-// infinity included, -infinity not; columns beyond the vocabulary are penalised like forbidden tokens.
+// Writes `count` rows of the logits' width, one behind the other, in their kind. `penalties` [count] are of either
+// sign, infinity included, -infinity not; columns beyond the vocabulary are penalised like forbidden tokens.
 // Throws Error{kTokenRange} for a state outside the masks' automaton.
 void penalized_rows(const LogitRows& rows, int64_t count, MaskTable& masks, const State* states,
                     const float* penalties, void* out);

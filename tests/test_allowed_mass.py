@@ -153,6 +153,25 @@ def test_nan_is_not_hidden():
     assert fmt.invalid_mass(scores, states, con).isnan().tolist() == [False, True, True]
 
 
+@pytest.mark.parametrize("value", [math.nan, INF])
+def test_what_is_disallowed_has_no_part_in_log_probabilities(value):
+    """Nor in their gradient, whatever the logits of those tokens are."""
+    con = constraint(1100)
+    states = torch.arange(3, 6)
+    allowed, clean = con.allowed(states), logits(3, 1100)
+    targets = allowed.float().argmax(-1)
+    dirty = clean.clone()
+    dirty[range(3), allowed.float().argmin(-1)] = value
+
+    def values_and_slope(scores):
+        leaf = scores.requires_grad_()
+        values = fmt.constrained_log_probs(leaf, targets, states, con)
+        return values, *torch.autograd.grad(values.sum(), leaf)
+
+    for found, expected in zip(values_and_slope(dirty), values_and_slope(clean), strict=True):
+        assert torch.equal(found, expected)
+
+
 # ---- the same bits ------------------------------------------------------------------------------------------------
 
 

@@ -228,10 +228,14 @@ def test_a_teacher_with_impossible_tokens(options):
         same_to(1e-6, found, slopes(lambda x: merged_oracle(x, teacher, ids, **options), STUDENT.double()))  # noqa: B023
 
 
-def test_a_shift_of_the_logits_changes_nothing():
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_a_shift_of_the_logits_changes_nothing(temperature):
+    """However large: sums of such logits are kept in float64."""
+    far = STUDENT + 2**14, TEACHER - 2**14
+    near = far[0] - 2**14, far[1] + 2**14  # without the digits that are lost there
     for options in OPTIONS:
-        moved = sparse_kl(STUDENT + 50, TEACHER - 30, 6, **options)
-        torch.testing.assert_close(moved, sparse_kl(STUDENT, TEACHER, 6, **options), rtol=1e-4, atol=1e-4)
+        moved, expected = (sparse_kl(*pair, 6, temperature, **options) for pair in (far, near))
+        torch.testing.assert_close(moved, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("student", "teacher"), [(50, 64), (64, 50), (53, 61)])

@@ -148,6 +148,37 @@ def test_the_kernel_masks_as_torch_does_in_a_graph(way, dtype):
             assert torch.equal(ours, theirs)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x, states: fmt.mask_logits(x, states, CON),
+        lambda x, states: fmt.penalize(x, states, CON, INF),
+        lambda x, states: fmt.constrained_kl(x, TEACHER, states, CON, INF, mask_on="both", engine="fused"),
+    ],
+    ids=["mask", "penalize", "divergence"],
+)
+def test_states_may_be_filled_anew_before_backward(loss):
+    """As a buffer of states is: the gradient is that of the states that were passed."""
+    weights = torch.linspace(0.5, 2, N)
+
+    def slope(refill):
+        leaf, states = STUDENT.clone().requires_grad_(), STATES.int()
+        losses = loss(leaf, states)
+        if refill:
+            states.fill_(fm.FREE)
+        (losses.movedim(0, -1) * weights).sum().backward()
+        return leaf.grad
+
+    assert torch.equal(slope(True), slope(False))
+
+
+@pytest.mark.parametrize("size", [1e39, torch.full((N,), 1e39, dtype=torch.float64)], ids=["number", "tensor"])
+def test_a_penalty_beyond_float32_forbids(size):
+    close(fmt.penalize(STUDENT, STATES, CON, size), fmt.mask_logits(STUDENT, STATES, CON))
+    found = fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, size, engine="fused")
+    close(found, fmt.constrained_kl(STUDENT, TEACHER, STATES, CON, INF))
+
+
 def test_batches_of_any_shape():
     shape = (3, CON.num_states)
     student, states = STUDENT.view(*shape, V), STATES.view(shape)
@@ -245,7 +276,23 @@ BAD = {
     "targets of another shape": (
         fm.InputError,
         "targets",
-        lambda: fmt.constrained_log_probs(STUDENT, torch.zeros(2), STATES, CON),
+        lambda: fmt.constrained_log_probs(STUDENT, torch.zeros(2).long(), STATES, CON),
+    ),
+    "targets of floats": (
+        fm.InputTypeError,
+        "targets.*float32",
+        lambda: fmt.constrained_log_probs(STUDENT, torch.zeros(N), STATES, CON),
+    ),
+    "targets in a list": (
+        fm.InputTypeError,
+        "targets.*list",
+        lambda: fmt.constrained_log_probs(STUDENT, [0] * N, STATES, CON),
+    ),
+    "states in a list": (fm.InputTypeError, "states.*list", lambda: fmt.penalize(STUDENT, [0] * N, CON)),
+    "a mass of states in a list": (
+        fm.InputTypeError,
+        "states.*list",
+        lambda: fmt.invalid_mass(STUDENT, STATES.tolist(), CON),
     ),
     "logits in numpy": (fm.InputTypeError, "logits.*ndarray", lambda: fmt.mask_logits(STUDENT.numpy(), STATES, CON)),
     "logits of integers": (fm.InputTypeError, "logits.*int64", lambda: fmt.mask_logits(STUDENT.long(), STATES, CON)),
@@ -265,6 +312,7 @@ def test_bad_input_is_refused_by_name(name):
         lambda logits, states, con: fmt.mask_logits(logits, states, con),
         lambda logits, states, con: fmt.penalize(logits, states, con),
         lambda logits, states, con: fmt.invalid_mass(logits, states, con),
+        lambda logits, states, con: fmt.constrained_log_probs(logits, states + 20, states, con),
         lambda logits, states, con: fmt.constrained_kl(logits, logits, states, con),
     ],
 )

@@ -73,13 +73,13 @@ def constrained_kl(
             are FREE, or have all their mass on one kind, stay as they are.
         teacher_gradient: let the gradient into the teacher's logits, too.
         engine: ``"fused"`` is the kernel: float32, bfloat16 and float16 on a CPU, a :class:`Constraint`, first
-            derivatives. It needs no memory of the logits' size but the gradients (and a copy of the teacher's where
-            ``target_invalid_mass`` is for both sides). ``"triton"`` is the same on a GPU,
-            for a constraint or its ``on(device)``, which spares a look at the host at each call; it was compiled for
-            GPUs and run under Triton's interpreter, never on a GPU. ``"torch"`` does all else: other devices, float64,
-            gradients in the penalty (also in one that ``target_invalid_mass`` makes of logits with a gradient),
-            derivatives of the gradient, ``torch.func`` and ``torch.compile`` (with ``con.on(device)`` for the
-            constraint). ``"auto"`` takes the engine of the logits' device where it can tell that it will do;
+            derivatives. It needs no memory of the logits' size but the gradients (and with ``target_invalid_mass`` a
+            copy of the teacher's where it is for both sides, and of those narrower than the vocabulary). ``"triton"``
+            is the same on a GPU, for a constraint or its ``on(device)``, which spares a look at the host at each call;
+            it was compiled for GPUs and run under Triton's interpreter, never on a GPU. ``"torch"`` does all else:
+            other devices, float64, gradients in the penalty (also in one that ``target_invalid_mass`` makes of logits
+            with a gradient), derivatives of the gradient, ``torch.func`` and ``torch.compile`` (with ``con.on(device)``
+            for the constraint). ``"auto"`` takes the engine of the logits' device where it can tell that it will do;
             derivatives of the gradient are the one thing it cannot foresee, and raise.
 
     Raises:

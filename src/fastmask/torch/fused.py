@@ -22,7 +22,6 @@ from torch.autograd.function import once_differentiable
 
 from fastmask import _core
 from fastmask.constraint import Constraint
-from fastmask.rows import state_array
 from fastmask.select import bits
 from fastmask.torch import kernel_rows
 from fastmask.torch.saving import save, saved
@@ -52,7 +51,7 @@ def divergence(
     """See :func:`fastmask.torch.constrained_kl`, which has checked what it hands on; there is no :func:`obstacle`."""
     assert isinstance(con, Constraint)
     rows = student.shape[:-1]
-    flat_states = state_array(states).reshape(-1) if mask_on != "none" else np.zeros(rows.numel(), np.int32)
+    flat_states = kernel_rows.kept_states(states) if mask_on != "none" else np.zeros(rows.numel(), np.int32)
     shares = None if jensen_shannon is None else (float(jensen_shannon), 1.0 - jensen_shannon)
     penalties = kernel_rows.penalties(penalty, rows)
     options = (flat_states, penalties, mask_on, float(temperature), bool(reverse), shares)

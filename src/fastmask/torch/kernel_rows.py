@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastmask import _core
 from fastmask.constraint import Constraint
+from fastmask.rows import state_array
 from fastmask.select import bits
 from fastmask.torch.inputs import is_traced
 
@@ -45,8 +46,15 @@ def in_place(logits: Tensor) -> _core.Logits:
     return _core.Logits(bits(logits.as_strided((end,), (1,))), _DTYPES[logits.dtype], starts.reshape(-1), width)
 
 
+def kept_states(states: Tensor) -> npt.NDArray[np.int32]:
+    """One for each row, [N]: a copy, as backward reads them when their owner may have filled the tensor anew."""
+    kept: npt.NDArray[np.int32] = state_array(states).reshape(-1).copy()
+    return kept
+
+
 def penalties(penalty: float | Tensor, rows: torch.Size) -> npt.NDArray[np.float32]:
-    """One for each row, [N]."""
+    """One for each row, [N]; what float32 cannot hold is infinite."""
     each = np.empty(rows, np.float32)
-    each[...] = penalty.detach().cpu().float().numpy() if isinstance(penalty, Tensor) else penalty
+    with np.errstate(over="ignore"):
+        each[...] = penalty.detach().cpu().float().numpy() if isinstance(penalty, Tensor) else penalty
     return each.reshape(-1)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fastmask import _core
 from fastmask.constraint import Constraint
-from fastmask.errors import InputError, TokenRangeError
+from fastmask.errors import InputError, InputTypeError, TokenRangeError
 from fastmask.rows import state_array
 from fastmask.select import bits, select
 from fastmask.torch import kernel_rows
@@ -37,7 +37,7 @@ def mask_logits(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> T
     require_fitting(logits, states, con)
     if logits.device.type != "cpu" or not isinstance(con, Constraint) or is_traced():
         return logits.masked_fill(~allowed_like(logits, states, con), -math.inf)
-    masked: Tensor = _Selected.apply(logits, state_array(states).reshape(-1), con, -math.inf, None)  # type: ignore[no-untyped-call]
+    masked: Tensor = _Selected.apply(logits, kernel_rows.kept_states(states), con, -math.inf, None)  # type: ignore[no-untyped-call]
     return masked
 
 
@@ -77,13 +77,13 @@ def penalize(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty
     Raises:
         InputError: as for :func:`mask_logits`, or a penalty that is negative or NaN.
     """
+    require_fitting(logits, states, con)
     require_penalty(penalty, states.shape)
     return lowered(logits, states, con, penalty)
 
 
 def lowered(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty: float | Tensor) -> Tensor:
-    """:func:`penalize`, by penalties of either sign."""
-    require_fitting(logits, states, con)
+    """:func:`penalize` of what was checked, by penalties of either sign."""
     wanting = isinstance(penalty, Tensor) and penalty.requires_grad
     if wanting or kernel_rows.obstacle(con, model=logits) is not None:
         return penalized(logits, allowed_like(logits, states, con), penalty)
@@ -120,17 +120,26 @@ def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: 
     it is one pass of the kernel, and its gradient another, without a mask.
 
     Raises:
-        TokenRangeError: a target beyond the logits; leave out positions that do not count (-100) beforehand.
+        TokenRangeError: a target beyond the logits; leave out positions that do not count (-100) beforehand. Under
+            torch.compile and torch.func, which see no values, such a target gets ``-inf``.
     """
     require_fitting(logits, states, con)
+    if not isinstance(targets, Tensor) or targets.is_floating_point():
+        kind = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
+        raise InputTypeError(f"targets must be a tensor of token ids, which are integers, got {kind}")
     if targets.shape != states.shape:
         raise InputError(f"targets need one id for each state {tuple(states.shape)}, got {tuple(targets.shape)}")
-    outside = targets[(targets < 0) | (targets >= logits.shape[-1])]
-    if outside.numel():
-        raise TokenRangeError(f"target {outside[0].item()} lies outside 0 … {logits.shape[-1] - 1}, the logits' width")
+    if not is_traced():
+        _require_columns(targets, logits.shape[-1])
     picked, others, _ = outcomes(logits, targets.unsqueeze(-1), states, con)
-    log_probs = F.logsigmoid(picked.squeeze(-1) - others).to(picked.dtype)
+    log_probs = F.logsigmoid(picked.squeeze(-1) - others).to(torch.promote_types(logits.dtype, torch.float32))
     return log_probs.masked_fill(~are_allowed(targets, states, con), -math.inf)
+
+
+def _require_columns(targets: Tensor, width: int) -> None:
+    outside = targets[(targets < 0) | (targets >= width)]
+    if outside.numel():
+        raise TokenRangeError(f"target {outside[0].item()} lies outside 0 … {width - 1}, the logits' width")
 
 
 def penalized(logits: Tensor, allowed: Tensor, penalty: float | Tensor) -> Tensor:

@@ -32,6 +32,7 @@ def invalid_mass(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> 
     Made of the log-sum-exps over allowed tokens and over the others, because ``1 - p(A)`` loses every mass below
     1e-7 to rounding. On a CPU they are one pass of the kernel, and their gradient another, without a mask.
     """
+    require_fitting(logits, states, con)
     allowed, disallowed = log_masses(logits, states, con)
     return torch.sigmoid(disallowed - allowed).to(torch.promote_types(logits.dtype, torch.float32))
 
@@ -52,6 +53,9 @@ def outcomes(
     logits: Tensor, ids: Tensor, states: Tensor, con: Constraint | OnDevice, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(Logits of ``ids`` over the temperature, [..., k]; the :func:`log_masses` of all other tokens.)
+
+    Of the dtypes of :func:`log_masses`: it is differences that callers take, and of large logits float32 would leave
+    little of them.
 
     Args:
         ids: integers [..., k], none twice in a row; the logit of one that is no column is ``-inf``.
@@ -74,13 +78,12 @@ def _outcomes(
         padded = F.pad(logits, (0, 1), value=-math.inf)  # with a place to which absent ids are scattered
         rest = padded.scatter(-1, place.masked_fill(absent, width), -math.inf)[..., :width]
     masses = group_masses(float_scores(rest) / temperature, allowed_like(logits, states, con))
-    return _picked(logits, ids, temperature), *masses
+    return _picked(logits, ids, temperature, masses[0].dtype), *masses
 
 
-def _picked(logits: Tensor, ids: Tensor, temperature: float) -> Tensor:
+def _picked(logits: Tensor, ids: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
     place, absent = _places(ids, logits.shape[-1])
-    picked = logits.gather(-1, place).masked_fill(absent, -math.inf)
-    return picked.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+    return logits.gather(-1, place).masked_fill(absent, -math.inf).to(dtype) / temperature
 
 
 def _places(ids: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -98,7 +101,7 @@ class _Outcomes(torch.autograd.Function):
         save(ctx, logits, ids, states)
         ctx.con, ctx.temperature = con, temperature
         allowed, disallowed = (torch.from_numpy(masses).view(states.shape) for masses in found)
-        return _picked(logits, ids, temperature), allowed, disallowed
+        return _picked(logits, ids, temperature, allowed.dtype), allowed, disallowed
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:

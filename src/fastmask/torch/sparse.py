@@ -122,6 +122,7 @@ def sparse_constrained_kl(
     _require_positions(teacher, states)
     log_q = _outcomes(student_logits, teacher.ids, states, con, temperature)
     log_p = torch.cat([teacher.log_probs, teacher.allowed_tail[..., None], teacher.disallowed_tail[..., None]], -1)
+    log_p = log_p.to(log_q.dtype)
     allowed = _allowed_outcomes(teacher)
 
     def constrained(scores: Tensor) -> Tensor:
@@ -131,7 +132,8 @@ def sparse_constrained_kl(
 
     log_p = constrained(log_p) if mask_on in ("teacher", "both") else log_p
     log_q = constrained(log_q) if mask_on in ("student", "both") else log_q
-    return between(log_p.log_softmax(-1), log_q.log_softmax(-1), reverse, jensen_shannon)
+    losses = between(log_p.log_softmax(-1), log_q.log_softmax(-1), reverse, jensen_shannon)
+    return losses.to(torch.promote_types(student_logits.dtype, torch.float32))
 
 
 def _heaviest(logits: Tensor, states: Tensor, con: Constraint | OnDevice, k: int) -> tuple[Tensor, Tensor]:
@@ -150,7 +152,7 @@ def _heaviest(logits: Tensor, states: Tensor, con: Constraint | OnDevice, k: int
 def _outcomes(logits: Tensor, ids: Tensor, states: Tensor, con: Constraint | OnDevice, temperature: float) -> Tensor:
     """[..., k + 2]: logits over the temperature of ``ids``, and log-sum-exps of the other tokens, allowed and not."""
     kept, *tails = outcomes(logits, ids, states, con, temperature)
-    return torch.cat([kept, *(tail.to(kept.dtype).unsqueeze(-1) for tail in tails)], -1)
+    return torch.cat([kept, *(tail.unsqueeze(-1) for tail in tails)], -1)
 
 
 def _allowed_outcomes(teacher: SparseTeacher) -> Tensor:
