@@ -183,7 +183,7 @@ def test_an_instructed_teacher_answers_what_it_was_asked(run, tmp_path):
     }
     assert [row["input"] for row in rows["asked"]] == texts
     assert [row["answer"] for row in rows["asked"]] == [row["answer"] for row in rows["plain"]]
-    with pytest.raises(TrainingError, match="leaves no room for an answer of .* models read 128: 'tea tea "):
+    with pytest.raises(TrainingError, match=r"leaves no room for an answer of .* models read 128: 'tea tea "):
         label.label(run, master, ["tea " * 200], tmp_path / "long.jsonl")
 
 
