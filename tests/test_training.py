@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+import os
 import random
 import shutil
 
@@ -13,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("conllu")
 
+import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import fastmask as fm
@@ -247,6 +249,22 @@ def test_samples_end_with_their_first_slip():
     assert sample_up_to_slips(certain, prompts, con, EOS, 64) == expected
 
 
+@pytest.mark.parametrize("greedy", [False, True])
+def test_answers_are_the_model_s_own_whatever_its_configuration_asks_for(greedy):
+    model = tiny(layers=2).eval()
+    prompts = [encode(f"{i}", "?" * i, "n" * 9, ByteTokenizer(), BYTES) for i in range(4)]
+
+    def answers():
+        torch.manual_seed(0)
+        return sampling.continue_prompts(model, prompts, EOS, 64, greedy=greedy)
+
+    plain = answers()
+    habits = {"repetition_penalty": 9.0, "min_p": 0.9, "num_beams": 2, "suppress_tokens": plain[0][:3]}
+    asked = model.generation_config = transformers.GenerationConfig(**habits)
+    assert answers() == plain
+    assert model.generation_config is asked
+
+
 def test_tokens_are_drawn_as_often_as_the_model_says():
     torch.manual_seed(0)
     logits = torch.tensor([0.0, -1.0, -math.inf, 2.0, -3.0, -math.inf])
@@ -421,6 +439,32 @@ def test_labelling_goes_on_where_it_was_killed(finished, tmp_path, greedy, monke
         label.label(run, model, ["another", *texts[1:]], broken)
     with pytest.raises(TrainingError, match="holds 5 answers, there are 2"):
         label.label(run, model, texts[:2], broken)
+    broken.write_text("my notes\n", encoding="utf-8")
+    with pytest.raises(TrainingError, match="answers to other sentences"):
+        label.label(run, model, texts, broken)
+    assert broken.read_text(encoding="utf-8") == "my notes\n"
+
+
+def test_labels_are_lines_whatever_their_texts_hold(finished, tmp_path, monkeypatch):
+    """U+2028 and U+0085 end a line for `str.splitlines`, and stand in JSON as they are."""
+    monkeypatch.setattr("training.label.PROMPTS_AT_ONCE", 1)
+    run, path, texts = open_run(finished), tmp_path / "odd.jsonl", ["tea\u2028tea", "tea\x85", "tea"]
+    model = run.load("teacher")
+    label.label(run, model, texts, path)
+    written = path.read_bytes()
+    path.write_bytes(written[:-5])
+    label.label(run, model, texts, path)
+    assert path.read_bytes() == written
+
+
+def test_answers_that_are_all_there_are_not_written_again(finished, tmp_path):
+    """Every process but the first finds them so, while others read them."""
+    run, path = open_run(finished), tmp_path / "answers.jsonl"
+    texts, model = [record.text for record in run.records[:3]], run.load("teacher")
+    label.label(run, model, texts, path)
+    os.utime(path, (0, 0))
+    label.label(run, model, texts, path)
+    assert path.stat().st_mtime == 0
 
 
 def test_answers_from_elsewhere(finished, tmp_path, capsys):

@@ -6,7 +6,9 @@ learns those that the schema accepts.
 """
 
 import json
+import os
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -87,21 +89,31 @@ def read_answers(run: Run, path: Path) -> list[Example]:
 
 
 def _whole_batches(out: Path, texts: list[str]) -> int:
-    """Rows that an earlier run wrote, in whole batches; what stands behind them is cut off."""
+    """Rows that an earlier run wrote, in whole batches; what stands behind them is cut off.
+
+    A whole file is left alone, for several processes may be reading it.
+    """
     if not out.exists():
         return 0
-    lines = out.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
+    whole = out.read_bytes().split(b"\n")[:-1]  # a text may hold what Python would take for the end of a line
     if len(whole) > len(texts):
         raise TrainingError(
             f"{out} holds {len(whole):,} answers, there are {len(texts):,} sentences: give another --out"
         )
+    if any(_input_of(line) != text for text, line in zip(texts, whole, strict=False)):
+        raise TrainingError(f"{out} holds answers to other sentences: give another --out, or delete it")
     kept = len(whole) if len(whole) == len(texts) else len(whole) // PROMPTS_AT_ONCE * PROMPTS_AT_ONCE
-    for text, line in zip(texts, whole[:kept], strict=False):
-        if json.loads(line).get("input") != text:
-            raise TrainingError(f"{out} holds answers to other sentences: give another --out, or delete it")
-    out.write_text("".join(whole[:kept]), encoding="utf-8")
+    end = sum(len(line) + 1 for line in whole[:kept])
+    if end < out.stat().st_size:
+        os.truncate(out, end)
     return kept
+
+
+def _input_of(line: bytes) -> str | None:
+    with suppress(ValueError):  # no JSON
+        row = json.loads(line)
+        return row.get("input") if isinstance(row, dict) else None
+    return None
 
 
 def main(
