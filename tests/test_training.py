@@ -208,12 +208,35 @@ def test_an_objective_is_its_definition(objective, con, examples):
     [
         ({"cross_entropy": 1.0}, "below 1, got 1.0; for the right answers alone"),
         ({"on_policy_mask": math.inf}, "finite"),
-        ({"penalty": math.inf, "reverse": True}, "infinite at an infinite penalty"),
+        (
+            {"penalty": math.inf, "reverse": True},
+            "reverse divergence is infinite at an infinite penalty on the teacher",
+        ),
+        ({"target_invalid_mass": 0.0, "reverse": True}, "or a target for the invalid mass above 0"),
+        ({"penalty": math.inf, "mask_on": "student"}, "forward divergence is infinite .* on the student"),
+        ({"penalty": math.nan}, "penalty must be at least 0, got nan"),
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"jensen_shannon": 1.0}, "jensen_shannon must lie between 0 and 1"),
+        ({"jensen_shannon": 0.5, "reverse": True}, "has no reverse"),
     ],
 )
 def test_objectives_that_cannot_be(options, message):
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(fm.FastmaskError, match=message):
         Objective(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"penalty": math.inf, "reverse": True, "mask_on": "both"},
+        {"penalty": math.inf, "reverse": True, "jensen_shannon": None, "target_invalid_mass": 0.1},
+        {"penalty": math.inf, "mask_on": "student", "jensen_shannon": 0.5},
+        {"penalty": math.inf, "mask_on": "student", "reverse": True},
+    ],
+)
+def test_infinite_penalties_that_leave_the_divergence_finite(options, con, examples):
+    student, master, batch = tiny(seed=1).eval(), tiny(seed=2).eval(), collate(examples, con)
+    assert distillation(student, master, batch, con, Objective(**options)).isfinite().all()
 
 
 @pytest.mark.parametrize("objective", [Objective(), Objective(math.inf, cross_entropy=0.5), Objective(0, reverse=True)])
@@ -282,6 +305,12 @@ def test_samples_begin_behind_their_share_of_the_steps(treebank, tmp_path):
     assert Objective(rollouts="student").samples_begin == 0.0  # there is nothing else to learn
     with pytest.raises(TrainingError, match="share of the steps"):
         Objective(on_policy_mask=1, on_policy_from=1.0)
+    with pytest.raises(TrainingError, match="share of the steps"):
+        finetune.finetune(run, start=None, name="never", on_policy_mask=1.0, on_policy_from=1.0, steps=4)
+    with pytest.raises(TrainingError, match="must be finite"):
+        finetune.finetune(run, start=None, name="never", on_policy_mask=math.inf, steps=4)
+    with pytest.raises(TrainingError, match="holds no model 'student' to go on from, but late: give another --start"):
+        finetune.finetune(run, start="student", name="never", steps=4)
 
 
 def test_a_student_learns_the_format_from_its_own_samples(treebank, tmp_path):

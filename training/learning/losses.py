@@ -14,6 +14,7 @@ from torch import Tensor
 
 import fastmask.torch as fmt
 from fastmask.torch.distillation import with_labels
+from fastmask.torch.divergence import require_options
 from training.data.examples import Batch
 from training.distillation.instruction import Reading
 from training.errors import TrainingError
@@ -44,14 +45,16 @@ class Objective:
                 f"the share of cross-entropy must be at least 0 and below 1, got {self.cross_entropy}; for the right"
                 " answers alone there is training.finetune"
             )
-        if not 0 <= self.on_policy_mask < math.inf:
-            raise TrainingError(f"the weight of the on-policy mask must be finite and ≥ 0, got {self.on_policy_mask}")
-        if not 0 <= self.on_policy_from < 1:
+        require_own_samples(self.on_policy_mask, self.on_policy_from)
+        require_options(self.temperature, self.reverse, self.mask_on, self.jensen_shannon, self.target_invalid_mass)
+        if not self.penalty >= 0:
+            raise TrainingError(f"the penalty must be at least 0, got {self.penalty}")
+        from_whom = "teacher" if self.reverse else "student"  # whoever must have mass wherever the other has
+        if self.forbids and self.mask_on == from_whom and self.jensen_shannon is None:
             raise TrainingError(
-                f"samples begin behind a share of the steps from 0 to below 1, got {self.on_policy_from}"
+                f"the {'reverse' if self.reverse else 'forward'} divergence is infinite at an infinite penalty on the"
+                f" {from_whom}: take a finite one, or a target for the invalid mass above 0"
             )
-        if self.reverse and self.jensen_shannon is None and self.penalty == math.inf:
-            raise TrainingError("the reverse divergence is infinite at an infinite penalty: take a finite one")
         if self.rollouts not in (None, "teacher", "student"):
             raise TrainingError(f"rollouts are the teacher's or the student's, got {self.rollouts!r}")
         if not 0 < self.rollout_share <= 1:
@@ -68,6 +71,11 @@ class Objective:
     @classmethod
     def from_json(cls, kept: dict) -> "Objective":
         return cls(**{**kept, "penalty": float(kept["penalty"])})
+
+    @property
+    def forbids(self) -> bool:
+        """Whether disallowed tokens are left no mass at all."""
+        return self.penalty == math.inf if self.target_invalid_mass is None else self.target_invalid_mass == 0
 
     @property
     def share_of_answers(self) -> float:
@@ -110,6 +118,14 @@ class Objective:
             f"from {self.samples_begin:.0%} of the steps" if self.student_samples and self.samples_begin else "",
         ]
         return "distilled, " + ", ".join(filter(None, parts))
+
+
+def require_own_samples(weight: float, begin: float) -> None:
+    """Raises TrainingError for what the format on the student's own samples cannot weigh, or when they cannot begin."""
+    if not 0 <= weight < math.inf:
+        raise TrainingError(f"the weight of the on-policy mask must be finite and ≥ 0, got {weight}")
+    if not 0 <= begin < 1:
+        raise TrainingError(f"samples begin behind a share of the steps from 0 to below 1, got {begin}")
 
 
 @dataclass(frozen=True, eq=False)
