@@ -527,6 +527,15 @@ def test_answers_from_elsewhere(finished, tmp_path, capsys):
         label.read_answers(run, tmp_path / "none.jsonl")
 
 
+def test_another_model_of_a_name_has_no_scores_of_the_first(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    assert "scores" in open_run(folder).numbers()["models"]["student"]
+    finetune.main(folder, fresh=True, name="student", steps=1)
+    known = open_run(folder).numbers()["models"]["student"]
+    assert set(known) == {"title", "history", "start"}
+    assert known["title"] == "fine-tuned only"
+
+
 def test_too_long_is_counted_and_said(treebank, tmp_path, capsys):
     with pytest.raises(TrainingError, match="one side of the split is empty"):
         prepare.prepare(tmp_path, treebank=[treebank], max_length=8)
