@@ -157,6 +157,14 @@ def test_the_teacher_s_samples_are_kept(run, monkeypatch):
     assert teacher_rollouts(run, master) == found
 
 
+def test_models_that_cannot_be_asked_are_found_before_the_teacher_is_sampled(run, monkeypatch):
+    monkeypatch.setattr("training.distillation.terms.teacher_rollouts", lambda *_: pytest.fail("it was sampled"))
+    odd = student_of(run)
+    odd.lm_head.register_forward_hook(lambda module, given, made: made * 2)
+    with pytest.raises(TrainingError, match="the student's logits are not its output layer's product"):
+        terms_of(run, odd, Objective(rollouts="teacher"), Asking(chunked=True))
+
+
 def test_other_teachers_and_prompts_have_files_of_their_own(run):
     texts, asked = ["Ada pours tea ."], instruction_of(run, "Tag {input}:")
     master = run.load("teacher")

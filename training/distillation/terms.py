@@ -29,9 +29,10 @@ def distillation_terms(
     """
     con, form = run.con, asking.form
     answers = run.train if objective.share_of_answers else []
-    sampled = teacher_rollouts(run, teacher, asking.instruction) if objective.rollouts == "teacher" else []
     to_come = _longest_samples(run) if objective.rollouts == "student" else []
-    asking.check(teacher, student, [(example, len(example.answer)) for example in answers + sampled] + to_come)
+    asking.check(teacher, student, _lengths(answers) + to_come)  # now: to sample and to ask may take hours
+    sampled = teacher_rollouts(run, teacher, asking.instruction) if objective.rollouts == "teacher" else []
+    asking.check(teacher, student, _lengths(sampled))
     asked = asking.asked(run, teacher, answers + sampled, objective.temperature)
 
     def on_data(name: str, examples: list[Example], wanted: Objective, weight: float) -> Term:
@@ -76,6 +77,10 @@ def _on_own_samples(
         return sum(weight / sum(weights) * loss(said, batch) for weight, loss in zip(weights, losses, strict=True))
 
     return Term(" and ".join(names), OwnSamples(run, student), mean, sum(weights), objective.samples_begin)
+
+
+def _lengths(examples: list[Example]) -> list[tuple[Example, int]]:
+    return [(example, len(example.answer)) for example in examples]
 
 
 def _longest_samples(run: Run) -> list[tuple[Example, int]]:
