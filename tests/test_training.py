@@ -468,6 +468,9 @@ def test_labelling_goes_on_where_it_was_killed(finished, tmp_path, greedy, monke
         label.label(run, model, ["another", *texts[1:]], broken)
     with pytest.raises(TrainingError, match="holds 5 answers, there are 2"):
         label.label(run, model, texts[:2], broken)
+    for other in ({"greedy": not greedy}, {"model": run.load("student")}):
+        with pytest.raises(TrainingError, match="answers of another teacher, prompt, schema or seed"):
+            label.label(run, other.get("model", model), texts, broken, greedy=other.get("greedy", greedy))
     broken.write_text("my notes\n", encoding="utf-8")
     with pytest.raises(TrainingError, match="answers to other sentences"):
         label.label(run, model, texts, broken)
