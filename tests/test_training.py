@@ -25,6 +25,7 @@ from tests.training_kit import (
     FEW,
     ByteTokenizer,
     con,
+    distillation,
     examples,
     finished,
     losses_and_gradient,
@@ -40,7 +41,7 @@ from training.demo import demo
 from training.errors import DivergenceError, TrainingError
 from training.evaluation.score import score
 from training.learning.gradients import Term
-from training.learning.losses import Objective, cross_entropy, distillation, format_loss
+from training.learning.losses import Objective, cross_entropy, format_loss
 from training.learning.models import check_fits, load_model, tiny_gpt2
 from training.learning.optimise import train
 from training.learning.streams import EndlessBatches
@@ -305,6 +306,8 @@ def test_samples_begin_behind_their_share_of_the_steps(treebank, tmp_path):
     assert Objective(rollouts="student").samples_begin == 0.0  # there is nothing else to learn
     with pytest.raises(TrainingError, match="share of the steps"):
         Objective(on_policy_mask=1, on_policy_from=1.0)
+    with pytest.raises(TrainingError, match=r"(?s)no causal language model .*\(models of .*: late\)"):
+        run.load("tokenizer")
     with pytest.raises(TrainingError, match="share of the steps"):
         finetune.finetune(run, start=None, name="never", on_policy_mask=1.0, on_policy_from=1.0, steps=4)
     with pytest.raises(TrainingError, match="must be finite"):

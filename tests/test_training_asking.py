@@ -12,7 +12,18 @@ pytest.importorskip("conllu")
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 import fastmask.torch as fmt
-from tests.training_kit import BYTES, EOS, ByteTokenizer, con, examples, losses_and_gradient, one_thread, tiny, treebank
+from tests.training_kit import (
+    BYTES,
+    EOS,
+    ByteTokenizer,
+    con,
+    distillation,
+    examples,
+    losses_and_gradient,
+    one_thread,
+    tiny,
+    treebank,
+)
 from training import distil, prepare
 from training.data.examples import collate
 from training.data.tokenizer import END
@@ -21,7 +32,7 @@ from training.distillation.asking import Asking
 from training.distillation.chunked import Hidden, check_head
 from training.distillation.instruction import Instruction, instruction_of
 from training.errors import TrainingError
-from training.learning.losses import Logits, Objective, answer_logits, distillation, format_loss, format_of, losses_from
+from training.learning.losses import Logits, Objective, answer_logits, format_loss, format_of, losses_from
 from training.learning.model_digest import model_digest
 
 BOS = 255

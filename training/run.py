@@ -81,7 +81,11 @@ class Run:
         """
         source = self.source(name)
         require_same_tokens(source, self.vocab)
-        model = load_model(source, dtype=dtype, device_map=device_map)
+        try:
+            model = load_model(source, dtype=dtype, device_map=device_map)
+        except TrainingError as error:
+            held = ", ".join(self.numbers()["models"]) or "none yet"
+            raise TrainingError(f"{error}\n(models of {self.folder}: {held})") from error
         missing = self.vocab.tokens[logit_width(model.config) :]
         # Such as the token for padding that `prepare` adds. Tokens of text cannot be made up.
         return widen(model, self.settings.width) if missing and not any(missing) else model

@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -157,13 +156,6 @@ def answer_logits(model, reading: Batch | Reading) -> Tensor:
 
 def cross_entropy(model, batch: Batch) -> Tensor:
     return Logits.of(model, batch).label_losses(batch.targets)
-
-
-def distillation(student, teacher, batch: Batch, con, objective: Objective) -> Tensor:
-    """From a teacher that is run on the very batch; `training.distillation.asking` knows other ways."""
-    with torch.no_grad():
-        taught = Logits.of(teacher, batch)
-    return losses_from(taught, Logits.of(student, batch), batch, con, objective)
 
 
 def losses_from(taught, said, batch: Batch, con, objective: Objective) -> Tensor:
