@@ -13,6 +13,7 @@ from training.learning.gradients import Term
 from training.learning.losses import Logits, Objective, format_of, losses_from
 from training.learning.streams import EndlessBatches
 from training.run import TOKENS_PER_BATCH, Run
+from training.sampling.answers import room_behind
 from training.sampling.on_policy import OwnSamples
 from training.sampling.rollouts import teacher_rollouts
 
@@ -85,5 +86,5 @@ def _lengths(examples: list[Example]) -> list[tuple[Example, int]]:
 
 def _longest_samples(run: Run) -> list[tuple[Example, int]]:
     """Training examples, and at most so many tokens `training.sampling.slips.sample_up_to_slips` writes behind each."""
-    longest = max(len(example.answer) for example in run.train) * 3 // 2
-    return [(example, min(longest, run.settings.max_length - example.start)) for example in run.train]
+    longest = max(len(example.answer) for example in run.train)
+    return [(example, room_behind(example.start, longest, run.settings.max_length)) for example in run.train]

@@ -6,7 +6,6 @@ from datetime import timedelta
 import torch
 from accelerate import Accelerator, PartialState
 
-
 # The others wait for as long as one asks a teacher for its answers, and torch's own patience ends after ten minutes.
 PATIENCE = timedelta(days=1)
 

@@ -14,10 +14,9 @@ from training.evaluation.uncertainty import Spread
 from training.reporting.arms import Arm, common_folder, read_arms, settings_that_differ
 from training.reporting.charts import charts
 from training.run import read_json
-from training.sampling.answers import VERDICTS, WAYS
+from training.sampling.answers import CONTEXT, VERDICTS, WAYS
 
 HERE = Path(__file__).parent
-CONTEXT = 12  # characters before a break that count as one place
 
 
 class Cell(NamedTuple):

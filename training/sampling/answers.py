@@ -22,6 +22,7 @@ from training.data.examples import Example
 from training.run import Run
 
 PROMPTS_AT_ONCE = 64
+CONTEXT = 12  # characters before a break that tell its place
 VERDICTS = ("valid", "invalid", "ended early", "cut off")
 
 
@@ -131,7 +132,13 @@ def without_habits(model: PreTrainedModel) -> Iterator[None]:
 
 def room_for_answers(examples: list[Example], max_length: int) -> int:
     """Tokens at most behind each prompt, when all are continued together."""
-    longest, room = max(len(example.answer) for example in examples), max_length - max(e.start for e in examples)
+    longest, start = max(len(example.answer) for example in examples), max(example.start for example in examples)
+    return room_behind(start, longest, max_length)
+
+
+def room_behind(start: int, longest: int, max_length: int) -> int:
+    """Tokens at most behind a prompt of `start`: half as many again as the longest right answer has, if that is any."""
+    room = max_length - start
     return min(longest * 3 // 2 or room, room)
 
 
