@@ -110,7 +110,7 @@ def _ask(
     found: dict[int, dict[str, Tensor]] = {}
     for group in groups_by_length(shard, TOKENS_PER_BATCH):
         batch = collate(group, con, teacher.device)
-        logits = answer_logits(teacher, instruction.read(batch) if instruction else batch)
+        logits = answer_logits(teacher, instruction.read(batch, teacher) if instruction else batch)
         sparse = fmt.sparse_teacher(logits, batch.answer_states, con, top_k, temperature).tensors()
         lengths = [len(example.answer) for example in group]
         for example, *rows in zip(group, *(x.cpu().split(lengths) for x in sparse.values()), strict=True):
