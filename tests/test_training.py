@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+import os
 import random
 import shutil
 
@@ -13,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("conllu")
 
+import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import fastmask as fm
@@ -23,6 +25,7 @@ from tests.training_kit import (
     FEW,
     ByteTokenizer,
     con,
+    distillation,
     examples,
     finished,
     losses_and_gradient,
@@ -38,7 +41,7 @@ from training.demo import demo
 from training.errors import DivergenceError, TrainingError
 from training.evaluation.score import score
 from training.learning.gradients import Term
-from training.learning.losses import Objective, constrained_cross_entropy, cross_entropy, distillation, format_loss
+from training.learning.losses import Objective, constrained_cross_entropy, cross_entropy, format_loss
 from training.learning.models import check_fits, load_model, tiny_gpt2
 from training.learning.optimise import train
 from training.learning.streams import EndlessBatches
@@ -217,12 +220,35 @@ def test_an_objective_is_its_definition(objective, con, examples):
     [
         ({"cross_entropy": 1.0}, "below 1, got 1.0; for the right answers alone"),
         ({"on_policy_mask": math.inf}, "finite"),
-        ({"penalty": math.inf, "reverse": True}, "infinite at an infinite penalty"),
+        (
+            {"penalty": math.inf, "reverse": True},
+            "reverse divergence is infinite at an infinite penalty on the teacher",
+        ),
+        ({"target_invalid_mass": 0.0, "reverse": True}, "or a target for the invalid mass above 0"),
+        ({"penalty": math.inf, "mask_on": "student"}, "forward divergence is infinite .* on the student"),
+        ({"penalty": math.nan}, "penalty must be at least 0, got nan"),
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"jensen_shannon": 1.0}, "jensen_shannon must lie between 0 and 1"),
+        ({"jensen_shannon": 0.5, "reverse": True}, "has no reverse"),
     ],
 )
 def test_objectives_that_cannot_be(options, message):
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(fm.FastmaskError, match=message):
         Objective(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"penalty": math.inf, "reverse": True, "mask_on": "both"},
+        {"penalty": math.inf, "reverse": True, "jensen_shannon": None, "target_invalid_mass": 0.1},
+        {"penalty": math.inf, "mask_on": "student", "jensen_shannon": 0.5},
+        {"penalty": math.inf, "mask_on": "student", "reverse": True},
+    ],
+)
+def test_infinite_penalties_that_leave_the_divergence_finite(options, con, examples):
+    student, master, batch = tiny(seed=1).eval(), tiny(seed=2).eval(), collate(examples, con)
+    assert distillation(student, master, batch, con, Objective(**options)).isfinite().all()
 
 
 @pytest.mark.parametrize("objective", [Objective(), Objective(math.inf, cross_entropy=0.5), Objective(0, reverse=True)])
@@ -258,6 +284,22 @@ def test_samples_end_with_their_first_slip():
     assert sample_up_to_slips(certain, prompts, con, EOS, 64) == expected
 
 
+@pytest.mark.parametrize("greedy", [False, True])
+def test_answers_are_the_model_s_own_whatever_its_configuration_asks_for(greedy):
+    model = tiny(layers=2).eval()
+    prompts = [encode(f"{i}", "?" * i, "n" * 9, ByteTokenizer(), BYTES) for i in range(4)]
+
+    def answers():
+        torch.manual_seed(0)
+        return sampling.continue_prompts(model, prompts, EOS, 64, greedy=greedy)
+
+    plain = answers()
+    habits = {"repetition_penalty": 9.0, "min_p": 0.9, "num_beams": 2, "suppress_tokens": plain[0][:3]}
+    asked = model.generation_config = transformers.GenerationConfig(**habits)
+    assert answers() == plain
+    assert model.generation_config is asked
+
+
 def test_tokens_are_drawn_as_often_as_the_model_says():
     torch.manual_seed(0)
     logits = torch.tensor([0.0, -1.0, -math.inf, 2.0, -3.0, -math.inf])
@@ -275,6 +317,14 @@ def test_samples_begin_behind_their_share_of_the_steps(treebank, tmp_path):
     assert Objective(rollouts="student").samples_begin == 0.0  # there is nothing else to learn
     with pytest.raises(TrainingError, match="share of the steps"):
         Objective(on_policy_mask=1, on_policy_from=1.0)
+    with pytest.raises(TrainingError, match=r"(?s)no causal language model .*\(models of .*: late\)"):
+        run.load("tokenizer")
+    with pytest.raises(TrainingError, match="share of the steps"):
+        finetune.finetune(run, start=None, name="never", on_policy_mask=1.0, on_policy_from=1.0, steps=4)
+    with pytest.raises(TrainingError, match="must be finite"):
+        finetune.finetune(run, start=None, name="never", on_policy_mask=math.inf, steps=4)
+    with pytest.raises(TrainingError, match="holds no model 'student' to go on from, but late: give another --start"):
+        finetune.finetune(run, start="student", name="never", steps=4)
 
 
 def test_a_student_learns_the_format_from_its_own_samples(treebank, tmp_path):
@@ -432,6 +482,35 @@ def test_labelling_goes_on_where_it_was_killed(finished, tmp_path, greedy, monke
         label.label(run, model, ["another", *texts[1:]], broken)
     with pytest.raises(TrainingError, match="holds 5 answers, there are 2"):
         label.label(run, model, texts[:2], broken)
+    for other in ({"greedy": not greedy}, {"model": run.load("student")}):
+        with pytest.raises(TrainingError, match="answers of another teacher, prompt, schema or seed"):
+            label.label(run, other.get("model", model), texts, broken, greedy=other.get("greedy", greedy))
+    broken.write_text("my notes\n", encoding="utf-8")
+    with pytest.raises(TrainingError, match="answers to other sentences"):
+        label.label(run, model, texts, broken)
+    assert broken.read_text(encoding="utf-8") == "my notes\n"
+
+
+def test_labels_are_lines_whatever_their_texts_hold(finished, tmp_path, monkeypatch):
+    """U+2028 and U+0085 end a line for `str.splitlines`, and stand in JSON as they are."""
+    monkeypatch.setattr("training.label.PROMPTS_AT_ONCE", 1)
+    run, path, texts = open_run(finished), tmp_path / "odd.jsonl", ["tea\u2028tea", "tea\x85", "tea"]
+    model = run.load("teacher")
+    label.label(run, model, texts, path)
+    written = path.read_bytes()
+    path.write_bytes(written[:-5])
+    label.label(run, model, texts, path)
+    assert path.read_bytes() == written
+
+
+def test_answers_that_are_all_there_are_not_written_again(finished, tmp_path):
+    """Every process but the first finds them so, while others read them."""
+    run, path = open_run(finished), tmp_path / "answers.jsonl"
+    texts, model = [record.text for record in run.records[:3]], run.load("teacher")
+    label.label(run, model, texts, path)
+    os.utime(path, (0, 0))
+    label.label(run, model, texts, path)
+    assert path.stat().st_mtime == 0
 
 
 def test_answers_from_elsewhere(finished, tmp_path, capsys):
@@ -463,6 +542,15 @@ def test_answers_from_elsewhere(finished, tmp_path, capsys):
             label.read_answers(run, path)
     with pytest.raises(TrainingError, match="there is no file"):
         label.read_answers(run, tmp_path / "none.jsonl")
+
+
+def test_another_model_of_a_name_has_no_scores_of_the_first(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    assert "scores" in open_run(folder).numbers()["models"]["student"]
+    finetune.main(folder, fresh=True, name="student", steps=1)
+    known = open_run(folder).numbers()["models"]["student"]
+    assert set(known) == {"title", "history", "start"}
+    assert known["title"] == "fine-tuned only"
 
 
 def test_too_long_is_counted_and_said(treebank, tmp_path, capsys):

@@ -9,10 +9,21 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("conllu")
 
-from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
+from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, Gemma2Config, Gemma2ForCausalLM
 
 import fastmask.torch as fmt
-from tests.training_kit import BYTES, EOS, ByteTokenizer, con, examples, losses_and_gradient, one_thread, tiny, treebank
+from tests.training_kit import (
+    BYTES,
+    EOS,
+    ByteTokenizer,
+    con,
+    distillation,
+    examples,
+    losses_and_gradient,
+    one_thread,
+    tiny,
+    treebank,
+)
 from training import distil, prepare
 from training.data.examples import collate
 from training.data.tokenizer import END
@@ -21,7 +32,7 @@ from training.distillation.asking import Asking
 from training.distillation.chunked import Hidden, check_head
 from training.distillation.instruction import Instruction, instruction_of
 from training.errors import TrainingError
-from training.learning.losses import Logits, Objective, answer_logits, distillation, format_loss, format_of, losses_from
+from training.learning.losses import Logits, Objective, answer_logits, format_loss, format_of, losses_from
 from training.learning.model_digest import model_digest
 
 BOS = 255
@@ -57,6 +68,14 @@ def gemma(seed=0, **changes):
     return Gemma2ForCausalLM(config).eval()
 
 
+def bloom(seed=0):
+    """Which has no positions, and takes none."""
+    torch.manual_seed(seed)
+    return BloomForCausalLM(
+        BloomConfig(vocab_size=257, hidden_size=16, n_layer=2, n_head=2, initializer_range=0.3)
+    ).eval()
+
+
 def instruction(template="{schema}|{input}=", **changes):
     return Instruction(template, '{"a": 1}', Tokenizer(), BYTES, **changes)
 
@@ -69,7 +88,7 @@ def learnt(student, ask, con, objective, form=Logits):
 def running(master, asked=None, form=Logits):
     def ask(batch):
         with torch.no_grad():
-            return form.of(master, asked.read(batch) if asked else batch)
+            return form.of(master, asked.read(batch, master) if asked else batch)
 
     return ask
 
@@ -79,7 +98,7 @@ def running(master, asked=None, form=Logits):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("chat", [False, True])
-@pytest.mark.parametrize("make", [tiny, gemma])
+@pytest.mark.parametrize("make", [tiny, gemma, bloom])
 def test_an_instructed_teacher_is_read_where_it_predicts_the_answer(make, chat, side, con, examples):
     """Against one example at a time, without padding, its prompt written out by hand."""
     master, batch = make(seed=2).eval(), collate(examples, con)
@@ -89,7 +108,7 @@ def test_an_instructed_teacher_is_read_where_it_predicts_the_answer(make, chat, 
         prompt = [BOS, *b"<user>", *text, *b"<model>"] if chat else [BOS, *text]
         logits = master(torch.tensor([[*prompt, *example.answer]])).logits[0]
         expected += [logits[len(prompt) - 1 + i] for i in range(len(example.answer))]
-    reading = instruction(chat=chat, padding_side=side).read(batch)
+    reading = instruction(chat=chat, padding_side=side).read(batch, master)
     found = answer_logits(master, reading)
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
     assert reading.inputs["input_ids"].roll(-1, dims=1)[reading.predicts].tolist() == batch.targets.tolist()
@@ -122,8 +141,8 @@ def run(treebank, tmp_path_factory):
 def test_an_instruction_that_says_what_the_student_reads(run):
     master, batch = run.load("teacher").eval(), collate(run.train[:5], run.con)
     same = instruction_of(run, "{input}" + END)
-    assert same.read(batch).inputs["input_ids"].tolist() == batch.tokens.tolist()
-    torch.testing.assert_close(answer_logits(master, same.read(batch)), answer_logits(master, batch))
+    assert same.read(batch, master).inputs["input_ids"].tolist() == batch.tokens.tolist()
+    torch.testing.assert_close(answer_logits(master, same.read(batch, master)), answer_logits(master, batch))
 
 
 def test_a_prompt_goes_through_the_tokenizer_s_chat_template(run):

@@ -142,7 +142,9 @@ def test_steps_of_a_chain():
 
 
 def test_folders_without_anything(tmp_path):
-    with pytest.raises(TrainingError, match="holds no run"):
+    with pytest.raises(TrainingError, match="holds no run; begin one with"):
+        report.report(tmp_path / "nowhere")
+    with pytest.raises(TrainingError, match="holds no run; begin one with"):
         read_arms([tmp_path])
     empty = run(tmp_path / "empty", 0, {"teacher": {"title": "teacher", "history": []}})
     with pytest.raises(TrainingError, match=r"no evaluated model: python -m training\.evaluate"):

@@ -16,10 +16,9 @@ from training.evaluation.uncertainty import wilson
 from training.program import RunFolder, Samples, program
 from training.report import report
 from training.run import Run, open_run, write_json
-from training.sampling.answers import VERDICTS, WAYS, Answer, sample
+from training.sampling.answers import CONTEXT, VERDICTS, WAYS, Answer, sample
 
 SAMPLES = 96
-CONTEXT = 12  # characters kept of what stands before a break; the whole is answer[:byte]
 
 
 def evaluate(run: Run, name: str, model: PreTrainedModel, *, samples: int = SAMPLES) -> None:
@@ -59,7 +58,7 @@ def verdict_shares(answers: list[Answer]) -> dict[str, float]:
 
 
 def kept(example: Example, way: str, answer: Answer) -> dict:
-    """A row of `samples-*.json`; `broke` tells where, as `Slip` does, and what stands before it."""
+    """A row of `samples-*.json`; `broke` tells where, as `Slip` does, and the end of what stands before it."""
     row = {"sentence": example.name, "way": way, "verdict": answer.verdict, "answer": answer.text}
     if answer.slip:
         before = answer.kept.decode(errors="replace")[-CONTEXT:]

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from training.data.examples import Example
 from training.distil import LAYERS, WIDTH, new_student
+from training.errors import TrainingError
 from training.label import read_answers
 from training.learning.gradients import Term
 from training.learning.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
@@ -56,10 +57,19 @@ def finetune(
 ) -> PreTrainedModel:
     """Goes on from the run's model `start`, or from a fresh student, and keeps the result under `name`.
 
-    It learns from `answers`, or from the treebank's.
+    It learns from `answers`, or from the run's right ones.
+
+    Raises:
+        TrainingError: the run has no model `start`; a weight or a beginning of own samples that cannot be.
     """
+    models = run.numbers()["models"]
+    if start and start not in models:
+        raise TrainingError(
+            f"{run.folder} holds no model {start!r} to go on from, but {', '.join(models) or 'none at all'}: give"
+            " another --start, or --fresh for fresh weights"
+        )
     student = new_student(run, start, layers, width)
-    title = f"{run.numbers()['models'][start]['title']}, fine-tuned" if start else "fine-tuned only"
+    title = f"{models[start]['title']}, fine-tuned" if start else "fine-tuned only"
     title += " under the constraint" if constrained else ""
     if on_policy_mask:
         title += f", mask on own samples × {on_policy_mask:g}, from {on_policy_from:.0%} of the steps"
@@ -93,7 +103,7 @@ def main(
     keep_checkpoint: KeepCheckpoint = False,
     restart: Restart = False,
 ) -> None:
-    """Fine-tune a student of RUN on the treebank's answers."""
+    """Fine-tune a student of RUN on the run's right answers, or on others."""
     opened = open_run(run)
     finetune(
         opened,

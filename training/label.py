@@ -6,7 +6,9 @@ learns those that the schema accepts.
 """
 
 import json
+import os
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +24,9 @@ from training.data.records import read_jsonl, read_rows
 from training.data.sift import sift
 from training.distillation.instruction import Instruction, instruction_of
 from training.errors import TrainingError
+from training.learning.model_digest import model_digest
 from training.learning.models import context_length
+from training.learning.streams import fingerprint
 from training.program import Chat, DeviceMap, Dtype, Prompt, RunFolder, program
 from training.run import Run, open_run
 from training.sampling.answers import PROMPTS_AT_ONCE, continue_prompts, judge
@@ -40,6 +44,10 @@ def label(
     """Writes a row for each text, in their order, and returns how many have which verdict.
 
     A run that was killed goes on where its file ends, and gives the same rows: each batch has a seed of its own.
+
+    Raises:
+        TrainingError: no text, or one that leaves no room for an answer; a file of answers to other texts, or of
+            another labelling.
     """
     prompts = teacher_prompts(run, texts, instruction)
     if not prompts:
@@ -47,9 +55,10 @@ def label(
     max_length = run.settings.max_length
     if instruction:  # which takes nothing from the answer's share
         max_length += max(prompt.start for prompt in prompts)
-        max_length = min(max_length, context_length(teacher.config) or max_length)
+    max_length = min(max_length, context_length(teacher.config) or max_length)
     require_room(prompts, max_length, run.con)
-    done = _whole_batches(out, texts)
+    by = labelling(run, teacher, prompts, greedy=greedy)
+    done = _whole_batches(out, texts, by)
     teacher.eval()
     with out.open("a", encoding="utf-8") as file:
         for begin in tqdm(range(done, len(texts), PROMPTS_AT_ONCE), desc="labelling", unit="batch", dynamic_ncols=True):
@@ -58,7 +67,7 @@ def label(
             answers = continue_prompts(teacher, batch, run.tokenizer.eos_token_id, max_length, run.con, greedy=greedy)
             for prompt, answer, verdict in zip(batch, answers, judge(answers, run.con), strict=True):
                 text = spelling(answer, run.vocab).decode(errors="replace")
-                row = {"input": prompt.name, "answer": text, "verdict": verdict}
+                row = {"input": prompt.name, "answer": text, "verdict": verdict, "by": by}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             file.flush()
     return Counter(row["verdict"] for _, row in read_rows(out))
@@ -68,6 +77,12 @@ def teacher_prompts(run: Run, texts: list[str], instruction: Instruction | None)
     """What the teacher reads of each text: the text as the student does, or the instruction filled with it."""
     prompts = [prompt_of(text, text, run.tokenizer) for text in texts]
     return [instruction.as_read(prompt) for prompt in prompts] if instruction else prompts
+
+
+def labelling(run: Run, teacher: PreTrainedModel, prompts: list[Example], *, greedy: bool = False) -> str:
+    """A digest of all that the rows depend on."""
+    settings = run.con.fingerprint, run.settings.seed, run.settings.max_length
+    return fingerprint(prompts, model_digest(teacher), *settings, greedy)
 
 
 def read_answers(run: Run, path: Path) -> list[Example]:
@@ -86,22 +101,38 @@ def read_answers(run: Run, path: Path) -> list[Example]:
     return good
 
 
-def _whole_batches(out: Path, texts: list[str]) -> int:
-    """Rows that an earlier run wrote, in whole batches; what stands behind them is cut off."""
+def _whole_batches(out: Path, texts: list[str], by: str) -> int:
+    """Rows that an earlier run wrote, in whole batches; what stands behind them is cut off.
+
+    A whole file is left alone, for several processes may be reading it.
+    """
     if not out.exists():
         return 0
-    lines = out.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    if len(whole) > len(texts):
+    whole = out.read_bytes().split(b"\n")[:-1]  # a text may hold what Python would take for the end of a line
+    rows = [_row(line) for line in whole]
+    if len(rows) > len(texts):
         raise TrainingError(
-            f"{out} holds {len(whole):,} answers, there are {len(texts):,} sentences: give another --out"
+            f"{out} holds {len(rows):,} answers, there are {len(texts):,} sentences: give another --out"
         )
-    kept = len(whole) if len(whole) == len(texts) else len(whole) // PROMPTS_AT_ONCE * PROMPTS_AT_ONCE
-    for text, line in zip(texts, whole[:kept], strict=False):
-        if json.loads(line).get("input") != text:
-            raise TrainingError(f"{out} holds answers to other sentences: give another --out, or delete it")
-    out.write_text("".join(whole[:kept]), encoding="utf-8")
+    if any(row.get("input") != text for text, row in zip(texts, rows, strict=False)):
+        raise TrainingError(f"{out} holds answers to other sentences: give another --out, or delete it")
+    if any(row.get("by") != by for row in rows):
+        raise TrainingError(
+            f"{out} holds answers of another teacher, prompt, schema or seed, or chosen in another way: give another"
+            " --out, or delete it"
+        )
+    kept = len(rows) if len(rows) == len(texts) else len(rows) // PROMPTS_AT_ONCE * PROMPTS_AT_ONCE
+    end = sum(len(line) + 1 for line in whole[:kept])
+    if end < out.stat().st_size:
+        os.truncate(out, end)
     return kept
+
+
+def _row(line: bytes) -> dict:
+    with suppress(ValueError):  # no JSON
+        row = json.loads(line)
+        return row if isinstance(row, dict) else {}
+    return {}
 
 
 def main(

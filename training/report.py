@@ -14,7 +14,7 @@ from training.learning.losses import Objective
 from training.program import program
 from training.reporting.arms import Model, common_folder, evaluated_models
 from training.reporting.page import write_page
-from training.run import read_json
+from training.run import read_numbers
 
 matplotlib.use("Agg")  # a file is wanted, not a window
 import matplotlib.pyplot as plt
@@ -27,7 +27,7 @@ COLOURS = {"valid": "#0072b2", "invalid": "#b34700", "ended early": "#a85a8c", "
 
 def report(folder: Path) -> None:
     """Reads `numbers.json`, writes `table.md` and `curves.png`, prints the table and where things are."""
-    evaluated = evaluated_models(folder, read_json(folder / "numbers.json"))
+    evaluated = evaluated_models(folder, read_numbers(folder))
     if not evaluated:
         raise TrainingError(f"{folder} holds no evaluated model: python -m training.evaluate {folder}")
     models = [model.facts for model in evaluated]

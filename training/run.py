@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -53,18 +54,24 @@ class Run:
 
     def record(self, name: str, **facts) -> None:
         """Adds what is known about one model to `numbers.json`."""
+        self._write(name, self.numbers()["models"].get(name, {}) | facts)
+
+    def _write(self, name: str, facts: dict) -> None:
         numbers = self.numbers()
-        numbers["models"].setdefault(name, {}).update(facts)
+        numbers["models"][name] = facts
         write_json(self.folder / "numbers.json", numbers)
 
     def numbers(self) -> dict:
-        return read_json(self.folder / "numbers.json")
+        return read_numbers(self.folder)
 
     def keep(self, name: str, model: PreTrainedModel, **facts) -> None:
-        """Saves a trained model as a folder that `AutoModelForCausalLM` and `pipeline` load."""
+        """Saves a trained model as a folder that `AutoModelForCausalLM` and `pipeline` load.
+
+        What was known about another model of this name, such as its scores, is forgotten.
+        """
         model.save_pretrained(self.folder / name)
         self.tokenizer.save_pretrained(self.folder / name)
-        self.record(name, **facts)
+        self._write(name, facts)
 
     def load(self, name: str, *, dtype: str = "auto", device_map: str | None = None) -> PreTrainedModel:
         """A model of this run, or any other by name or path, with logits for all of the run's tokens.
@@ -74,7 +81,11 @@ class Run:
         """
         source = self.source(name)
         require_same_tokens(source, self.vocab)
-        model = load_model(source, dtype=dtype, device_map=device_map)
+        try:
+            model = load_model(source, dtype=dtype, device_map=device_map)
+        except TrainingError as error:
+            held = ", ".join(self.numbers()["models"]) or "none yet"
+            raise TrainingError(f"{error}\n(models of {self.folder}: {held})") from error
         missing = self.vocab.tokens[logit_width(model.config) :]
         # Such as the token for padding that `prepare` adds. Tokens of text cannot be made up.
         return widen(model, self.settings.width) if missing and not any(missing) else model
@@ -115,9 +126,7 @@ class Run:
 
 def open_run(folder: Path) -> Run:
     """The run that `prepare` began, for the stages that follow."""
-    if not (folder / "numbers.json").exists():
-        raise TrainingError(f"{folder} holds no run; begin one with: python -m training.prepare --out {folder}")
-    settings = Settings(**read_json(folder / "numbers.json")["settings"])
+    settings = Settings(**read_numbers(folder)["settings"])
     run = build(folder, settings, *read_and_split(settings.treebank, settings.jsonl, settings.heldout, settings.seed))
     run.require_both_sides()
     return run
@@ -150,11 +159,22 @@ def read_and_split(
     return (records, read(heldout)) if heldout else split_by_document(records, HELD_OUT_SHARE, seed)
 
 
-def read_json(path: Path) -> dict:
+def read_numbers(folder: Path) -> dict:
+    """What a run's `numbers.json` holds.
+
+    Raises:
+        TrainingError: there is no run in this folder.
+    """
+    if not (folder / "numbers.json").exists():
+        raise TrainingError(f"{folder} holds no run; begin one with: python -m training.prepare --out {folder}")
+    return read_json(folder / "numbers.json")
+
+
+def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_json(path: Path, value: dict) -> None:
+def write_json(path: Path, value: dict | list) -> None:
     """All or nothing: whoever is killed in the middle leaves what was there before."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

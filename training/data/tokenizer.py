@@ -13,8 +13,6 @@ import fastmask as fm
 from training.errors import TrainingError, loading
 
 END = "<|endoftext|>"
-
-
 PAD = "<|pad|>"
 
 

@@ -73,7 +73,7 @@ class Asking:
 
         def ask(batch: Batch) -> Taught:
             with torch.no_grad():
-                return self.form.of(teacher, self.instruction.read(batch) if self.instruction else batch)
+                return self.form.of(teacher, self.instruction.read(batch, teacher) if self.instruction else batch)
 
         return ask
 

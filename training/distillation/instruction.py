@@ -23,7 +23,7 @@ from fastmask.canonical import spelling
 from fastmask.cli.loading import load_schema
 from training.data.examples import NO_WORD, Batch, Example
 from training.errors import TrainingError
-from training.learning.models import context_length
+from training.learning.models import context_length, position_ids
 from training.run import Run
 from training.schema import to_json
 
@@ -81,7 +81,7 @@ class Instruction:
         values = {"schema": self.schema, "input": text}
         return FIELD.sub(lambda match: values[match[1]], self.template)
 
-    def read(self, batch: Batch) -> Reading:
+    def read(self, batch: Batch, teacher: PreTrainedModel) -> Reading:
         """The batch's answers behind the teacher's prompts."""
         rows = [self.as_read(example) for example in batch.examples]
         width = max(len(row.tokens) for row in rows)
@@ -96,7 +96,7 @@ class Instruction:
             predicts[b, begin + row.start - 1 : end - 1] = True
         inputs = {"input_ids": tokens}
         if left:  # on the right, attention is causal and sees no padding
-            inputs |= {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+            inputs |= {"attention_mask": mask, **position_ids(teacher, mask, width)}
         device = batch.tokens.device
         return Reading({name: x.to(device) for name, x in inputs.items()}, predicts.to(device))
 

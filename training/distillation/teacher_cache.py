@@ -9,8 +9,7 @@ The folder holds `about.json`, all that the cache depends on, and shards of whol
 name first: what a killed run has left behind is good, and the next goes on behind it.
 """
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 
@@ -90,8 +89,9 @@ def teacher_cache(
         _require_about(folder / "about.json", about)
         for path, shard in tqdm(list(_shards(folder, examples)), desc="asking the teacher", dynamic_ncols=True):
             if not path.exists():
-                rows = _ask(teacher, shard, con, top_k, temperature, instruction)
-                _whole(path, lambda unfinished, rows=rows: save_file(rows, unfinished))
+                part = path.with_suffix(".part")
+                save_file(_ask(teacher, shard, con, top_k, temperature, instruction), part)
+                part.replace(path)
     return TeacherCache(folder, examples, temperature)
 
 
@@ -110,7 +110,7 @@ def _ask(
     found: dict[int, dict[str, Tensor]] = {}
     for group in groups_by_length(shard, TOKENS_PER_BATCH):
         batch = collate(group, con, teacher.device)
-        logits = answer_logits(teacher, instruction.read(batch) if instruction else batch)
+        logits = answer_logits(teacher, instruction.read(batch, teacher) if instruction else batch)
         sparse = fmt.sparse_teacher(logits, batch.answer_states, con, top_k, temperature).tensors()
         lengths = [len(example.answer) for example in group]
         for example, *rows in zip(group, *(x.cpu().split(lengths) for x in sparse.values()), strict=True):
@@ -122,16 +122,9 @@ def _ask(
 def _require_about(path: Path, about: dict) -> None:
     """What the cache in this folder depends on; written down where there is none yet."""
     if not path.exists():
-        _whole(path, lambda unfinished: write_json(unfinished, about))
+        write_json(path, about)
     elif (kept := read_json(path)) != about:
         others = ", ".join(name for name in about if kept.get(name) != about[name])
         raise TrainingError(
             f"{path.parent} was made with another {others}: give another --teacher-cache, or delete that folder"
         )
-
-
-def _whole(path: Path, write: Callable[[Path], object]) -> None:
-    """A file that is there wholly or not at all."""
-    unfinished = path.with_suffix(".part")
-    write(unfinished)
-    os.replace(unfinished, path)

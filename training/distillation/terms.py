@@ -13,6 +13,7 @@ from training.learning.gradients import Term
 from training.learning.losses import Logits, Objective, format_of, losses_from
 from training.learning.streams import EndlessBatches
 from training.run import TOKENS_PER_BATCH, Run
+from training.sampling.answers import room_behind
 from training.sampling.on_policy import OwnSamples
 from training.sampling.rollouts import teacher_rollouts
 
@@ -29,9 +30,10 @@ def distillation_terms(
     """
     con, form = run.con, asking.form
     answers = run.train if objective.share_of_answers else []
-    sampled = teacher_rollouts(run, teacher, asking.instruction) if objective.rollouts == "teacher" else []
     to_come = _longest_samples(run) if objective.rollouts == "student" else []
-    asking.check(teacher, student, [(example, len(example.answer)) for example in answers + sampled] + to_come)
+    asking.check(teacher, student, _lengths(answers) + to_come)  # now: to sample and to ask may take hours
+    sampled = teacher_rollouts(run, teacher, asking.instruction) if objective.rollouts == "teacher" else []
+    asking.check(teacher, student, _lengths(sampled))
     asked = asking.asked(run, teacher, answers + sampled, objective.temperature)
 
     def on_data(name: str, examples: list[Example], wanted: Objective, weight: float) -> Term:
@@ -78,7 +80,11 @@ def _on_own_samples(
     return Term(" and ".join(names), OwnSamples(run, student), mean, sum(weights), objective.samples_begin)
 
 
+def _lengths(examples: list[Example]) -> list[tuple[Example, int]]:
+    return [(example, len(example.answer)) for example in examples]
+
+
 def _longest_samples(run: Run) -> list[tuple[Example, int]]:
     """Training examples, and at most so many tokens `training.sampling.slips.sample_up_to_slips` writes behind each."""
-    longest = max(len(example.answer) for example in run.train) * 3 // 2
-    return [(example, min(longest, run.settings.max_length - example.start)) for example in run.train]
+    longest = max(len(example.answer) for example in run.train)
+    return [(example, room_behind(example.start, longest, run.settings.max_length)) for example in run.train]

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import GenerationConfig, PreTrainedModel
 
 from training.run import Run
-from training.sampling.answers import padded_prompts
+from training.sampling.answers import padded_prompts, without_habits
 
 PROMPTS = 16
 NEW_TOKENS = 64  # behind each prompt, or as many as there is room for
@@ -35,9 +35,10 @@ def cost(run: Run, name: str, model: PreTrainedModel) -> dict:
     )  # fmt: skip
 
     def write() -> None:
-        model.generate(
-            prompts.to(model.device), attention_mask=mask.to(model.device), generation_config=config
-        ).cpu()  # waits for a GPU
+        with without_habits(model):
+            model.generate(
+                prompts.to(model.device), attention_mask=mask.to(model.device), generation_config=config
+            ).cpu()  # waits for a GPU
 
     memory = peak_memory(model, write)
     tokens = len(prompts) * count

@@ -8,12 +8,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 import fastmask.torch as fmt
 from fastmask.torch.distillation import with_labels
+from fastmask.torch.divergence import require_options
 from training.data.examples import Batch
 from training.distillation.instruction import Reading
 from training.errors import TrainingError
@@ -44,14 +44,16 @@ class Objective:
                 f"the share of cross-entropy must be at least 0 and below 1, got {self.cross_entropy}; for the right"
                 " answers alone there is training.finetune"
             )
-        if not 0 <= self.on_policy_mask < math.inf:
-            raise TrainingError(f"the weight of the on-policy mask must be finite and ≥ 0, got {self.on_policy_mask}")
-        if not 0 <= self.on_policy_from < 1:
+        require_own_samples(self.on_policy_mask, self.on_policy_from)
+        require_options(self.temperature, self.reverse, self.mask_on, self.jensen_shannon, self.target_invalid_mass)
+        if not self.penalty >= 0:
+            raise TrainingError(f"the penalty must be at least 0, got {self.penalty}")
+        from_whom = "teacher" if self.reverse else "student"  # whoever must have mass wherever the other has
+        if self.forbids and self.mask_on == from_whom and self.jensen_shannon is None:
             raise TrainingError(
-                f"samples begin behind a share of the steps from 0 to below 1, got {self.on_policy_from}"
+                f"the {'reverse' if self.reverse else 'forward'} divergence is infinite at an infinite penalty on the"
+                f" {from_whom}: take a finite one, or a target for the invalid mass above 0"
             )
-        if self.reverse and self.jensen_shannon is None and self.penalty == math.inf:
-            raise TrainingError("the reverse divergence is infinite at an infinite penalty: take a finite one")
         if self.rollouts not in (None, "teacher", "student"):
             raise TrainingError(f"rollouts are the teacher's or the student's, got {self.rollouts!r}")
         if not 0 < self.rollout_share <= 1:
@@ -68,6 +70,11 @@ class Objective:
     @classmethod
     def from_json(cls, kept: dict) -> "Objective":
         return cls(**{**kept, "penalty": float(kept["penalty"])})
+
+    @property
+    def forbids(self) -> bool:
+        """Whether disallowed tokens are left no mass at all."""
+        return self.penalty == math.inf if self.target_invalid_mass is None else self.target_invalid_mass == 0
 
     @property
     def share_of_answers(self) -> float:
@@ -112,6 +119,14 @@ class Objective:
         return "distilled, " + ", ".join(filter(None, parts))
 
 
+def require_own_samples(weight: float, begin: float) -> None:
+    """Raises TrainingError for what the format on the student's own samples cannot weigh, or when they cannot begin."""
+    if not 0 <= weight < math.inf:
+        raise TrainingError(f"the weight of the on-policy mask must be finite and ≥ 0, got {weight}")
+    if not 0 <= begin < 1:
+        raise TrainingError(f"samples begin behind a share of the steps from 0 to below 1, got {begin}")
+
+
 @dataclass(frozen=True, eq=False)
 class Logits:
     """What a model says at N positions; `training.distillation.chunked.Hidden` never holds all of the logits."""
@@ -146,13 +161,6 @@ def cross_entropy(model, batch: Batch) -> Tensor:
 def constrained_cross_entropy(model, batch: Batch, con) -> Tensor:
     """-log of the target's probability among the allowed tokens: of the format nothing is learnt."""
     return -fmt.constrained_log_probs(answer_logits(model, batch), batch.targets, batch.answer_states, con)
-
-
-def distillation(student, teacher, batch: Batch, con, objective: Objective) -> Tensor:
-    """From a teacher that is run on the very batch; `training.distillation.asking` knows other ways."""
-    with torch.no_grad():
-        taught = Logits.of(teacher, batch)
-    return losses_from(taught, Logits.of(student, batch), batch, con, objective)
 
 
 def losses_from(taught, said, batch: Batch, con, objective: Objective) -> Tensor:

@@ -1,6 +1,9 @@
 """Models: any AutoModelForCausalLM by name or path, or a tiny GPT-2 with fresh weights."""
 
+import inspect
+
 import torch
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -79,6 +82,13 @@ def logit_width(config: PretrainedConfig) -> int:
 
 def context_length(config: PretrainedConfig) -> int | None:
     return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
+def position_ids(model: PreTrainedModel, mask: Tensor, new: int) -> dict[str, Tensor]:
+    """Of the `new` last columns of `mask`, counted without padding on the left; none for a model that takes none."""
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        return {}
+    return {"position_ids": (mask.cumsum(dim=1) - 1).clamp_(min=0)[:, -new:]}
 
 
 def check_fits(role: str, model: PreTrainedModel, width: int, max_length: int) -> PreTrainedModel:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from training.errors import TrainingError
 from training.evaluation.uncertainty import Spread, spread
-from training.run import read_json
+from training.run import read_numbers
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Model:
     def curve(self) -> list[dict]:
         """What was seen while it learnt, each with its step, counted from fresh weights on."""
         return [look | {"step": self.before + look["step"]} for look in self.facts["history"]]
+
+    @property
+    def steps(self) -> int | None:
+        """From fresh weights on; None of a model that was not trained here."""
+        return self.curve[-1]["step"] if self.curve else None
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,7 @@ class Arm:
 
     @property
     def steps(self) -> int | None:
-        """From fresh weights on; None of a model that was not trained here."""
-        curve = self.models[0].curve
-        return curve[-1]["step"] if curve else None
+        return self.models[0].steps
 
     def figure(self, *keys: str) -> Spread | None:
         """What stands under these keys in `numbers.json`, over the seeds; None where no run has it."""
@@ -93,10 +96,8 @@ def read_arms(folders: Sequence[Path]) -> tuple[list[Group], list[Arm]]:
     found: dict[tuple[str, int], list[tuple[Path, dict]]] = defaultdict(list)
     met: dict[str, int] = defaultdict(int)
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
-        if not (folder / "numbers.json").exists():
-            raise TrainingError(f"{folder} holds no run: expected a folder that training.prepare has begun")
-        numbers = read_json(folder / "numbers.json")
-        settings = _without_seed(numbers["settings"])
+        numbers = read_numbers(folder)
+        settings = json.dumps(_without_seed(numbers["settings"]))
         met[json.dumps(numbers["settings"])] += 1
         found[settings, met[json.dumps(numbers["settings"])]].append((folder, numbers))
     groups = _named(list(found.values()))
@@ -106,8 +107,7 @@ def read_arms(folders: Sequence[Path]) -> tuple[list[Group], list[Arm]]:
         same: dict[tuple, list[Model]] = defaultdict(list)
         for folder, numbers in runs:
             for model in evaluated_models(folder, numbers):
-                trained = model.curve[-1]["step"] if model.curve else None
-                same[model.name, model.title, trained].append(model)
+                same[model.name, model.title, model.steps].append(model)
         arms += [Arm(0, name, group.name, tuple(models)) for (name, _, _), models in same.items()]
     if not arms:
         raise TrainingError(f"{folders[0]} holds no evaluated model: python -m training.evaluate {folders[0]}")
@@ -156,14 +156,14 @@ def _named(groups: list[list[tuple[Path, dict]]]) -> list[Group]:
             name=name if len(groups) > 1 else "",
             folders=tuple(folder for folder, _ in runs),
             seeds=tuple(numbers["settings"]["seed"] for _, numbers in runs),
-            settings={key: value for key, value in runs[0][1]["settings"].items() if key != "seed"},
+            settings=_without_seed(runs[0][1]["settings"]),
         )
         for name, runs in zip(names, groups, strict=True)
     ]
 
 
-def _without_seed(settings: dict) -> str:
-    return json.dumps({key: value for key, value in settings.items() if key != "seed"})
+def _without_seed(settings: dict) -> dict:
+    return {key: value for key, value in settings.items() if key != "seed"}
 
 
 def _under(facts: dict, keys: Sequence[str]):

@@ -1,6 +1,5 @@
 """The report as one HTML file that opens anywhere, in light and dark."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,10 +13,10 @@ from fastmask.characters import visible
 from training.evaluation.uncertainty import Spread
 from training.reporting.arms import Arm, common_folder, read_arms, settings_that_differ
 from training.reporting.charts import charts
-from training.sampling.answers import VERDICTS, WAYS
+from training.run import read_json
+from training.sampling.answers import CONTEXT, VERDICTS, WAYS
 
 HERE = Path(__file__).parent
-CONTEXT = 12  # characters before a break that count as one place
 
 
 class Cell(NamedTuple):
@@ -280,4 +279,4 @@ def frequent(broke: Sequence[dict], context: int, most: int) -> list[Context]:
 
 
 def _samples(path: Path) -> list[dict]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return read_json(path) if path.exists() else []

@@ -4,6 +4,8 @@ Sampled at temperature 1 with nothing cut away: greedy decoding hides most of wh
 use, though, and so there are greedy answers, too.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ from training.data.examples import Example
 from training.run import Run
 
 PROMPTS_AT_ONCE = 64
+CONTEXT = 12  # characters before a break that tell its place
 VERDICTS = ("valid", "invalid", "ended early", "cut off")
 
 
@@ -105,17 +108,37 @@ def continue_prompts(
         **drawn,
         max_new_tokens=room, eos_token_id=eos, pad_token_id=eos,
     )  # fmt: skip
-    texts = model.generate(
-        prompts.to(model.device), attention_mask=mask.to(model.device),
-        generation_config=config,
-        logits_processor=[ConstraintLogitsProcessor(con, max_new_tokens=room)] if con else [],
-    )  # fmt: skip
+    with without_habits(model):
+        texts = model.generate(
+            prompts.to(model.device), attention_mask=mask.to(model.device),
+            generation_config=config,
+            logits_processor=[ConstraintLogitsProcessor(con, max_new_tokens=room)] if con else [],
+        )  # fmt: skip
     return [ids[: ids.index(eos) + 1] if eos in ids else ids for ids in texts[:, prompts.shape[1] :].tolist()]
+
+
+@contextmanager
+def without_habits(model: PreTrainedModel) -> Iterator[None]:
+    """What a pretrained model's own configuration asks of `generate`, such as a penalty on repetition, is left out.
+
+    transformers takes from there all that a call does not name, and answers would no longer be the model's own.
+    """
+    kept, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = kept
 
 
 def room_for_answers(examples: list[Example], max_length: int) -> int:
     """Tokens at most behind each prompt, when all are continued together."""
-    longest, room = max(len(example.answer) for example in examples), max_length - max(e.start for e in examples)
+    longest, start = max(len(example.answer) for example in examples), max(example.start for example in examples)
+    return room_behind(start, longest, max_length)
+
+
+def room_behind(start: int, longest: int, max_length: int) -> int:
+    """Tokens at most behind a prompt of `start`: half as many again as the longest right answer has, if that is any."""
+    room = max_length - start
     return min(longest * 3 // 2 or room, room)
 
 

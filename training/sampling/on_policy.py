@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from training.data.examples import NO_WORD, Batch, Example, collate, groups_by_length
 from training.learning.gradients import Term
-from training.learning.losses import format_loss
+from training.learning.losses import format_loss, require_own_samples
 from training.learning.processes import processes
 from training.learning.streams import fingerprint
 from training.run import TOKENS_PER_BATCH, Run
@@ -61,7 +61,12 @@ class OwnSamples:
 
 
 def format_term(run: Run, student: PreTrainedModel, weight: float, begins: float) -> Term:
-    """The format, learnt on the student's own samples."""
+    """The format, learnt on the student's own samples.
+
+    Raises:
+        TrainingError: a weight that is negative or not finite; samples that would never begin.
+    """
+    require_own_samples(weight, begins)
     return Term("format", OwnSamples(run, student), partial(format_loss, con=run.con), weight, begins)
 
 

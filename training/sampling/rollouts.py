@@ -10,10 +10,8 @@ from transformers import PreTrainedModel
 
 from training.data.examples import Example
 from training.distillation.instruction import Instruction
-from training.label import label, read_answers, teacher_prompts
-from training.learning.model_digest import model_digest
+from training.label import label, labelling, read_answers, teacher_prompts
 from training.learning.processes import processes
-from training.learning.streams import fingerprint
 from training.run import Run
 
 
@@ -31,6 +29,4 @@ def teacher_rollouts(run: Run, teacher: PreTrainedModel, instruction: Instructio
 
 def rollouts_path(run: Run, teacher: PreTrainedModel, texts: list[str], instruction: Instruction | None) -> Path:
     """Its name tells all that the rows depend on, so that they are found again by these settings and by no others."""
-    prompts = teacher_prompts(run, texts, instruction)
-    settings = model_digest(teacher), run.con.fingerprint, run.settings.seed, run.settings.max_length
-    return run.folder / f"rollouts-{fingerprint(prompts, *settings)}.jsonl"
+    return run.folder / f"rollouts-{labelling(run, teacher, teacher_prompts(run, texts, instruction))}.jsonl"

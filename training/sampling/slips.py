@@ -4,14 +4,13 @@ A fresh student's samples break off after a few tokens, and `generate` would wri
 of its time and less.
 """
 
-import inspect
-
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 import fastmask as fm
 from training.data.examples import Example
+from training.learning.models import position_ids
 from training.sampling.answers import padded_prompts, room_for_answers
 
 
@@ -32,7 +31,7 @@ def sample_up_to_slips(
     for _ in range(room_for_answers(examples, max_length)):
         logits = model(
             tokens, attention_mask=mask, past_key_values=past, use_cache=True, logits_to_keep=1,
-            **positions(model, mask, tokens.shape[1]),
+            **position_ids(model, mask, tokens.shape[1]),
         ).logits[:, -1]  # fmt: skip
         tokens = draw(logits)  # [R,1]
         chosen = tokens[:, 0].cpu()
@@ -58,10 +57,3 @@ def draw(logits: Tensor) -> Tensor:
     cumulated = logits.float().softmax(dim=-1).cumsum(dim=-1)
     point = torch.rand(len(logits), 1, device=logits.device) * cumulated[:, -1:]
     return torch.searchsorted(cumulated, point, right=True).clamp_(max=logits.shape[1] - 1)
-
-
-def positions(model: PreTrainedModel, mask: Tensor, new: int) -> dict[str, Tensor]:
-    """Of the `new` last columns of `mask`, counted without the padding; nothing for a model that takes none."""
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        return {}
-    return {"position_ids": (mask.cumsum(dim=1) - 1).clamp_(min=0)[:, -new:]}
