@@ -25,7 +25,6 @@ from tests.training_kit import (
     FEW,
     ByteTokenizer,
     con,
-    distillation,
     examples,
     finished,
     losses_and_gradient,
@@ -41,7 +40,7 @@ from training.demo import demo
 from training.errors import DivergenceError, TrainingError
 from training.evaluation.score import score
 from training.learning.gradients import Term
-from training.learning.losses import Objective, constrained_cross_entropy, cross_entropy, format_loss
+from training.learning.losses import Objective, constrained_cross_entropy, cross_entropy, distillation, format_loss
 from training.learning.models import check_fits, load_model, tiny_gpt2
 from training.learning.optimise import train
 from training.learning.streams import EndlessBatches

@@ -10,11 +10,11 @@ import transformers
 
 import fastmask as fm
 from fastmask.hf import ConstrainedDistillationTrainer
-from tests.training_kit import distillation, one_thread
+from tests.training_kit import one_thread
 from tests.vocabularies import real
 from training.data.examples import collate, encode
 from training.learning.gradients import Term, step_gradient
-from training.learning.losses import PENALTY, Objective
+from training.learning.losses import PENALTY, Objective, distillation
 from training.learning.models import tiny_gpt2
 from training.learning.processes import new_accelerator
 from training.learning.streams import EndlessBatches

@@ -17,7 +17,6 @@ from tests.training_kit import (
     EOS,
     ByteTokenizer,
     con,
-    distillation,
     examples,
     losses_and_gradient,
     one_thread,
@@ -32,7 +31,7 @@ from training.distillation.asking import Asking
 from training.distillation.chunked import Hidden, check_head
 from training.distillation.instruction import Instruction, instruction_of
 from training.errors import TrainingError
-from training.learning.losses import Logits, Objective, answer_logits, format_loss, format_of, losses_from
+from training.learning.losses import Logits, Objective, answer_logits, distillation, format_loss, format_of, losses_from
 from training.learning.model_digest import model_digest
 
 BOS = 255

@@ -10,14 +10,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("conllu")
 
 import fastmask as fm
-from tests.training_kit import distillation, one_thread, tiny, treebank
+from tests.training_kit import one_thread, tiny, treebank
 from training import distil, label, prepare
 from training.data.tokenizer import END
 from training.distillation.asking import PLAIN, Asking
 from training.distillation.instruction import instruction_of
 from training.distillation.terms import distillation_terms
 from training.errors import TrainingError
-from training.learning.losses import Objective, cross_entropy
+from training.learning.losses import Objective, cross_entropy, distillation
 from training.learning.metrics import Metrics
 from training.run import open_run
 from training.sampling import rollouts

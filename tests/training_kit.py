@@ -10,7 +10,6 @@ import torch
 import fastmask as fm
 from training.data.examples import encode
 from training.demo import demo
-from training.learning.losses import Logits, losses_from
 from training.learning.models import tiny_gpt2
 
 EOS = 256
@@ -62,13 +61,6 @@ def losses_and_gradient(model, loss_of, batches):
     losses = torch.cat(parts)
     (losses.sum() / len(losses)).backward()
     return losses.detach(), torch.cat([p.grad.flatten() for p in model.parameters()])
-
-
-def distillation(student, teacher, batch, con, objective):
-    """[N] losses, of a teacher that is run on the very batch."""
-    with torch.no_grad():
-        taught = Logits.of(teacher, batch)
-    return losses_from(taught, Logits.of(student, batch), batch, con, objective)
 
 
 FEW = {"teacher_steps": 2, "student_steps": 2, "finetune_steps": 2, "samples": 3}

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -161,6 +162,13 @@ def cross_entropy(model, batch: Batch) -> Tensor:
 def constrained_cross_entropy(model, batch: Batch, con) -> Tensor:
     """-log of the target's probability among the allowed tokens: of the format nothing is learnt."""
     return -fmt.constrained_log_probs(answer_logits(model, batch), batch.targets, batch.answer_states, con)
+
+
+def distillation(student, teacher, batch: Batch, con, objective: Objective) -> Tensor:
+    """From a teacher that is run on the very batch; `training.distillation.asking` knows other ways."""
+    with torch.no_grad():
+        taught = Logits.of(teacher, batch)
+    return losses_from(taught, Logits.of(student, batch), batch, con, objective)
 
 
 def losses_from(taught, said, batch: Batch, con, objective: Objective) -> Tensor:
