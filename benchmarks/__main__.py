@@ -10,30 +10,30 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-import benchmarks.compile
-import benchmarks.corpus
-import benchmarks.generation
-import benchmarks.linear_losses
-import benchmarks.losses
-import benchmarks.memory
-import benchmarks.rows
-import benchmarks.schemas
-import benchmarks.training_step
-import benchmarks.walk
+import benchmarks.groups.compile
+import benchmarks.groups.corpus
+import benchmarks.groups.generation
+import benchmarks.groups.linear_losses
+import benchmarks.groups.losses
+import benchmarks.groups.memory
+import benchmarks.groups.rows
+import benchmarks.groups.schemas
+import benchmarks.groups.training_step
+import benchmarks.groups.walk
 from benchmarks.harness import Report, Settings
-from benchmarks.tables import show
+from benchmarks.reporting.tables import show
 
 GROUPS = {
-    "walk": benchmarks.walk.run,
-    "rows": benchmarks.rows.run,
-    "compile": benchmarks.compile.run,
-    "generation": benchmarks.generation.run,
-    "corpus": benchmarks.corpus.run,
-    "losses": benchmarks.losses.run,
-    "linear_losses": benchmarks.linear_losses.run,
-    "training_step": benchmarks.training_step.run,
-    "memory": benchmarks.memory.run,
-    "schemas": benchmarks.schemas.run,
+    "walk": benchmarks.groups.walk.run,
+    "rows": benchmarks.groups.rows.run,
+    "compile": benchmarks.groups.compile.run,
+    "generation": benchmarks.groups.generation.run,
+    "corpus": benchmarks.groups.corpus.run,
+    "losses": benchmarks.groups.losses.run,
+    "linear_losses": benchmarks.groups.linear_losses.run,
+    "training_step": benchmarks.groups.training_step.run,
+    "memory": benchmarks.groups.memory.run,
+    "schemas": benchmarks.groups.schemas.run,
 }
 
 

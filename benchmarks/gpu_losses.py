@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import fastmask.torch as fmt
-from benchmarks.losses import PENALTY, Problem, with_mask
+from benchmarks.groups.losses import PENALTY, Problem, with_mask
 from benchmarks.workloads import workloads
 
 ROWS = 4096

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import fastmask as fm
-from benchmarks.peers import LLGuidance, XGrammar
+from benchmarks.peers.single import LLGuidance, XGrammar
 
 Masks = npt.NDArray[np.int32]  # [B, ceil(V / 32)]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import fastmask as fm
 from benchmarks.harness import Contender, Report
-from benchmarks.peers import XGrammar, installed
+from benchmarks.peers.single import XGrammar, installed
 from benchmarks.workloads import SCHEMAS, Workload, encode, treebank, workloads
 from fastmask.hf import ConstraintLogitsProcessor
 from training.schema import to_json

@@ -14,7 +14,7 @@ import numpy as np
 
 import fastmask as fm
 from benchmarks.harness import Contender, Race, Report
-from benchmarks.peers import Matcher, Peer, installed
+from benchmarks.peers.single import Matcher, Peer, installed
 from benchmarks.workloads import Workload, padded, workloads
 
 STATES = "fastmask, states"

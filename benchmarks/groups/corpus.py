@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 import fastmask as fm
-from benchmarks.batch_peers import fastmask_rows, installed
+from benchmarks.groups.walk import each
 from benchmarks.harness import Contender, Report
-from benchmarks.peers import OutlinesCore
-from benchmarks.walk import each
+from benchmarks.peers.batch import fastmask_rows, installed
+from benchmarks.peers.single import OutlinesCore
 from benchmarks.workloads import SCHEMAS, Workload, treebank, workloads
 from fastmask.corpus import Annotator, Columns
 from fastmask.corpus.tokenising import token_ids

@@ -15,8 +15,8 @@ from torch import Tensor
 
 import fastmask as fm
 import fastmask.torch as fmt
+from benchmarks.groups.losses import EAGER, PENALTY, THREADS, with_mask
 from benchmarks.harness import Contender, Report
-from benchmarks.losses import EAGER, PENALTY, THREADS, with_mask
 from benchmarks.peak import peak_bytes, tells_peak
 from benchmarks.workloads import Workload, workloads
 from training.data.examples import NO_WORD, Batch, Example, collate

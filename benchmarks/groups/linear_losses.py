@@ -13,8 +13,8 @@ from torch import Tensor
 
 import fastmask as fm
 import fastmask.torch as fmt
+from benchmarks.groups.losses import THREADS, met_states
 from benchmarks.harness import Contender, Report
-from benchmarks.losses import THREADS, met_states
 from benchmarks.peak import peak_bytes, tells_peak
 from benchmarks.workloads import Workload, workloads
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import fastmask as fm
 from benchmarks.harness import Contender, Report
-from benchmarks.peers import LLGuidance, LLGuidanceDrafts, OutlinesCore, Peer, XGrammar, installed
+from benchmarks.peers.single import LLGuidance, LLGuidanceDrafts, OutlinesCore, Peer, XGrammar, installed
 from benchmarks.workloads import Workload, padded, workloads
 
 OURS = "fastmask"

@@ -1,0 +1,1 @@
+"""The engines that users would otherwise pick."""
