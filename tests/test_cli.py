@@ -12,7 +12,7 @@ PERSON = '{"type": "object", "properties": {"name": {"type": "string"}}, "requir
 
 
 def fastmask(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "fastmask", *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-m", "fastmask", *arguments], capture_output=True, text=True, timeout=600)
 
 
 def test_inspect_tells_what_a_schema_compiles_to(tmp_path):

@@ -196,7 +196,7 @@ def annotated_elsewhere(folder, what, seed):
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT, folder, what],
         env=os.environ | paths | {"HF_DATASETS_OFFLINE": "1", "HF_HOME": f"{folder}/home"},
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.splitlines()[-1])

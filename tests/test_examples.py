@@ -160,7 +160,7 @@ def test_prompts(folder):
 def test_as_a_program():
     ended = subprocess.run(
         [sys.executable, "-m", "examples.extract"],
-        cwd=Path(__file__).parents[1], capture_output=True, text=True, encoding="utf-8", timeout=300,
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, encoding="utf-8", timeout=600,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert_keeps(ended.stdout, extract.Booking)

@@ -23,7 +23,7 @@ HEAVY = ["torch", "transformers", "outlines_core", "pydantic", "tokenizers", "da
 def python(code: str) -> str:
     """What a fresh interpreter prints."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 

@@ -346,7 +346,7 @@ def test_cards_follow_keyboard_and_pointer_in_a_browser(con, rows, tmp_path):
     page.write_text(page.read_text(encoding="utf-8").replace("</body>", PROBE), encoding="utf-8")
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     command += ["--enable-logging=stderr", "--virtual-time-budget=2000", "--dump-dom", page.as_uri()]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env=os.environ)
     assert "CONSOLE" not in ended.stderr
     (tmp_path / "seen.html").write_text(ended.stdout, encoding="utf-8")
     (body,) = Page(tmp_path / "seen.html").all("body")

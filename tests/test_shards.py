@@ -334,7 +334,7 @@ def run(source: Path, out: Path, limit: int = 0, last: int = 0) -> subprocess.Co
     """A run of its own; ``limit``: bytes that a file may have; ``last``: the call at which it is killed."""
     command = [sys.executable, "-c", RUN, str(source), str(out), str(limit), str(last)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def test_killed_at_any_moment_and_started_again(tmp_path):

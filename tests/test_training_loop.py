@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 import training.learning.checkpoints
 import training.learning.learn
 import training.learning.optimise
+from tests.process_group import in_two_processes
 from tests.training_kit import con, examples, one_thread, tiny, treebank
 from training import distil, finetune, prepare, teacher
 from training.errors import DivergenceError, StoppedError, TrainingError
@@ -314,27 +315,6 @@ def test_the_gradient_is_that_of_the_mean_over_all_positions(accumulate, con, ex
     assert measured.positions["format"] == sum(int(batch.predicts.sum()) for batch in batches[1])
 
 
-def one_of_two(rank, folder, job, arguments):
-    """In a process of its own."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    torch.set_num_threads(1)
-    # A file to meet at, since a port that is free now may not be so in a moment.
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    job(folder, *arguments)
-    torch.distributed.destroy_process_group()
-
-
-def in_two_processes(folder, job, *arguments):
-    """Whether both came to their end."""
-    (folder / "meet").unlink(missing_ok=True)
-    both = [processes.Process(target=one_of_two, args=(rank, folder, job, arguments)) for rank in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(100)
-    return [process.exitcode for process in both] == [0, 0]
-
-
 def two_gradients(folder, con, examples):
     """Those of two steps, the second with two batches for each process."""
     for accumulate in (1, 2):
@@ -348,7 +328,7 @@ def two_gradients(folder, con, examples):
 
 
 def test_two_processes_have_the_gradient_of_one(con, examples, tmp_path):
-    assert in_two_processes(tmp_path, two_gradients, con, examples)
+    assert in_two_processes(tmp_path, two_gradients, con, examples, start_method="forkserver")
     for accumulate in (1, 2):
         stream, model = EndlessBatches(examples, con, 24, 0), tiny().double()
         expected = gradient_by_hand(model, [(1.0, cross_entropy, [next(stream) for _ in range(2 * accumulate)])])
@@ -380,10 +360,10 @@ def test_stages_in_two_processes(prepared, tmp_path):
     for name in ("one", "two", "whole", "killed"):
         shutil.copytree(prepared, tmp_path / name)
     stage("student", tmp_path / "one", accumulate=2, **plain)
-    assert in_two_processes(tmp_path, stages_of_two, {"two": plain, "whole": {"steps": 5}})
-    assert not in_two_processes(tmp_path, stages_of_two, {"killed": {"steps": 5}}, 5)
+    assert in_two_processes(tmp_path, stages_of_two, {"two": plain, "whole": {"steps": 5}}, start_method="forkserver")
+    assert not in_two_processes(tmp_path, stages_of_two, {"killed": {"steps": 5}}, 5, start_method="forkserver")
     assert (tmp_path / "killed" / "student.checkpoint" / "3" / "streams_1.pt").exists()
-    assert in_two_processes(tmp_path, stages_of_two, {"killed": {"steps": 5}})
+    assert in_two_processes(tmp_path, stages_of_two, {"killed": {"steps": 5}}, start_method="forkserver")
     assert_same(tmp_path / "killed", tmp_path / "whole", "student")
     for one, two in zip(lines_of(tmp_path / "one", "student"), lines_of(tmp_path / "two", "student"), strict=True):
         assert (one["positions"], one["tokens"]) == (two["positions"], two["tokens"])

@@ -60,4 +60,4 @@ def prompt(tokenizer):
 def other_process():
     """A process that inherits nothing."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        yield lambda function, *arguments: pool.apply_async(function, arguments).get(timeout=120)
+        yield lambda function, *arguments: pool.apply_async(function, arguments).get(timeout=600)

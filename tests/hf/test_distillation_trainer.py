@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ safetensors = pytest.importorskip("safetensors.torch")
 
 from fastmask.corpus import ConstraintCollator  # noqa: E402
 from fastmask.hf import ConstrainedDistillationTrainer  # noqa: E402
+from tests.process_group import in_two_processes  # noqa: E402
 from tests.test_divergence import oracle  # noqa: E402
 
 IGNORED = -100
@@ -239,15 +239,11 @@ def test_predictions_are_the_student_s_logits(tmp_path, con, rows):
 # ---- several processes -----------------------------------------------------------------------------------------------
 
 
-def one_of_two(rank: int, folder: str, con: Any, rows: Any, splits: list[dict[str, Any]]) -> Any:
+def two_trainings(folder: Path, con: Any, rows: Any, splits: list[dict[str, Any]]) -> None:
     """In a process of its own: the parameters after a step of each split, and the loss of seven texts before the last.
 
     Seven, so that the last batch is filled up with a copy.
     """
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    torch.set_num_threads(1)
-    # A file to meet at, since a port that is free now may not be so in a moment.
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     stepped = []
     for split in splits:
         student, teacher = student_and_teacher()
@@ -255,11 +251,10 @@ def one_of_two(rank: int, folder: str, con: Any, rows: Any, splits: list[dict[st
         if split is splits[-1]:
             loss = training.evaluate(datasets.Dataset.from_list(rows[:7]))["eval_loss"]
         training.train()
-        stepped.append({name: tensor.numpy() for name, tensor in parameters(student).items()})
+        stepped.append(parameters(student))
     with pytest.raises(fm.InputError, match="a step has no answer position"):
         trainer(folder, con, [rows[3]] * 4, student, teacher).train()
-    torch.distributed.destroy_process_group()
-    return stepped, loss
+    torch.save((stepped, loss), folder / f"{torch.distributed.get_rank()}.pt")
 
 
 def test_two_processes(tmp_path, con, rows):
@@ -272,13 +267,13 @@ def test_two_processes(tmp_path, con, rows):
     student, teacher = student_and_teacher()
     expected, _ = plain_step(rows, student, teacher, con)
     expected_loss = plain_loss(rows[:7], student, teacher, con).item()
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        arguments = [(rank, str(tmp_path), con, rows, splits) for rank in range(2)]
-        found = pool.starmap_async(one_of_two, arguments, chunksize=1).get(timeout=120)
-    for stepped, loss in found:
+    assert in_two_processes(tmp_path, two_trainings, con, rows, splits)
+    for rank in range(2):
+        stepped, loss = torch.load(tmp_path / f"{rank}.pt")
         assert loss == pytest.approx(expected_loss, rel=TOLERANCE)
+        assert len(stepped) == len(splits)
         for after in stepped:
-            assert_same({name: torch.from_numpy(array) for name, array in after.items()}, expected)
+            assert_same(after, expected)
 
 
 # ---- checkpoints -----------------------------------------------------------------------------------------------------
