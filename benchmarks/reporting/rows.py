@@ -1,0 +1,270 @@
+"""The README's table as data: what each line says, which command measures it, and where a run has its figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from benchmarks.harness import Measurement
+from benchmarks.reporting.runs import OURS, Run, engine_of, ratio
+from fastmask.schema.rules import REFERENCE_LIMIT
+
+TOKENIZERS = {"gpt2": "GPT-2", "llama2": "Llama-2", "llama3": "Llama-3"}
+PEERS = ("outlines", "xgrammar", "llguidance", "lm-format-enforcer", "torch", "liger")
+
+
+class Figure(NamedTuple):
+    """One number of a cell, and whom it speaks of where that is left to the run."""
+
+    value: float
+    engine: str = ""
+
+
+Pick = Callable[[Run, str], list[Figure]]  # of a run and a tokenizer; [] where the run has no figure
+
+
+# ---- where a run has its figures: patterns in which {} is the tokenizer -----------------------------------
+
+
+def found(target: str, workload: str) -> Pick:
+    """A finding. A workload may end with the peer that was compared with."""
+
+    def pick(run: Run, tokenizer: str) -> list[Figure]:
+        findings = list(run.found(target, workload.format(tokenizer)))[:1]
+        return [Figure(line.value.median, engine_of(line.workload.split(" · ")[-1])) for line in findings]
+
+    return pick
+
+
+def against(group: str, workload: str, theirs: str, ours: str) -> Pick:
+    """How many times ``ours`` ``theirs`` is."""
+
+    def pick(run: Run, tokenizer: str) -> list[Figure]:
+        one, other = (list(run.measured(group, workload.format(tokenizer), name)) for name in (theirs, ours))
+        return [Figure(ratio(one[0], other[0]))] if one and other else []
+
+    return pick
+
+
+def fastest_peer(group: str, workload: str, contender: str) -> Pick:
+    """How many times ours the time of the fastest other engine is."""
+
+    def pick(run: Run, tokenizer: str) -> list[Figure]:
+        lines = list(run.measured(group, workload.format(tokenizer), contender))
+        ours = [line for line in lines if line.contender.startswith(OURS)]
+        peers = [line for line in lines if line.contender.startswith(PEERS)]
+        if not ours or not peers:
+            return []
+        fastest = min(peers, key=lambda line: line.value.median)
+        return [Figure(ratio(fastest, ours[0]), engine_of(fastest.contender))]
+
+    return pick
+
+
+def every_engine(group: str, workload: str, contender: str) -> Pick:
+    """The values of all engines, ours among them; none if we are alone."""
+
+    def pick(run: Run, tokenizer: str) -> list[Figure]:
+        lines = list(run.measured(group, workload.format(tokenizer), contender))
+        alone = all(line.contender.startswith(OURS) for line in lines)
+        return [] if alone else [Figure(line.value.median, line.contender.rsplit(", ", 1)[0]) for line in lines]
+
+    return pick
+
+
+def known(*figures: Figure) -> Pick:
+    """What needs no measuring."""
+    return lambda run, tokenizer: list(figures)
+
+
+def furthest_ahead(group: str, contender: str) -> Pick:
+    """The least of a peer's ratios that are below 1; workloads of no tokenizer count as GPT-2's."""
+
+    def pick(run: Run, tokenizer: str) -> list[Figure]:
+        lines = [line for line in ahead(run) if (line.group, line.contender) == (group, contender)]
+        ratios = [line.ratio.median for line in lines if tokenizer_of(line.workload) == tokenizer]
+        return [Figure(min(ratios))] if ratios else []
+
+    return pick
+
+
+def ahead(run: Run) -> list[Measurement]:
+    """The lines of peers that are faster than we are, beyond the spread."""
+    peers = (line for line in run.measurements if line.contender.startswith(PEERS))
+    return [line for line in peers if line.ratio is not None and line.ratio.q3 < 1]
+
+
+def tokenizer_of(workload: str) -> str:
+    return next((name for name in TOKENIZERS if name in workload), next(iter(TOKENIZERS)))
+
+
+# ---- how figures are written ------------------------------------------------------------------------------
+
+
+def digits(value: float) -> str:
+    """Two digits, or all of those before the point."""
+    if value >= 9.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 0.995 else f"{value:.2g}"
+
+
+def times(value: float) -> str:
+    return digits(value)
+
+
+def depth(value: float) -> str:
+    return "any" if value == math.inf else f"{value:.0f}"
+
+
+def percent(value: float) -> str:
+    return digits(100 * value)
+
+
+def millions(value: float) -> str:
+    return digits(value / 1e6)
+
+
+def kilobytes(value: float) -> str:
+    return digits(value / 1e3)
+
+
+def milliseconds(value: float) -> str:
+    return digits(value * 1e3)
+
+
+SUFFIXES = {times: " ×", percent: " %", kilobytes: " kB", milliseconds: " ms", millions: "", depth: ""}
+
+
+# ---- the rows ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table. ``{engines}`` in ``what`` stands for those that the figures speak of."""
+
+    what: str
+    group: str  # `python -m benchmarks` and this word measure it
+    picks: tuple[Pick, ...]  # their figures stand side by side in a cell
+    write: Callable[[float], str] = times
+
+    def cells(self, run: Run) -> dict[str, list[Figure]]:
+        """A cell for each tokenizer: all figures or, where one is missing, none."""
+        cells = {}
+        for tokenizer in TOKENIZERS:
+            figures = [pick(run, tokenizer) for pick in self.picks]
+            cells[tokenizer] = [figure for some in figures for figure in some] if all(figures) else []
+        return cells
+
+
+STATES, MASKS = "article · {}", "article · {} · *"
+LOSS, STEP = "article · {} · * rows", "article · {} · student*positions"
+EAGER, PLAIN = "torch, eager*", "plain KL, eager torch"
+
+ROWS = [
+    Row(
+        "states of a batch, against stepping outlines-core's `Guide` with masks",
+        "walk",
+        (found("walk.guide", STATES),),
+    ),
+    Row("… against the fastest peer's masks ({engines})", "walk", (found("walk.peers", MASKS),)),
+    Row(
+        "… against outlines-core's accepting alone, which leaves no mask behind",
+        "walk",
+        (against("walk", STATES, "outlines-core, accept only", f"{OURS}, states"),),
+    ),
+    Row(
+        "… against the fastest peer's batched form, 64 rows ({engines})",
+        "corpus",
+        (found("corpus.states", "article · {}, 64 × *"),),
+    ),
+    Row(
+        "the mask of one position, median / 99 of 100, against the fastest peer's ({engines})",
+        "latency",
+        tuple(fastest_peer("latency", STATES, f"*, {quantile}") for quantile in ("p50", "p99")),
+    ),
+    Row(
+        "schema to first mask, against llguidance / xgrammar's compile",
+        "compile",
+        (found("compile.llguidance", STATES), found("compile.xgrammar", STATES)),
+    ),
+    Row(
+        "regex to the masks of all states, against `outlines_core.Index`", "compile", (found("compile.table", STATES),)
+    ),
+    Row("tokenizer to vocabulary and trie, against xgrammar", "compile", (found("compile.tokenizer", "{}"),)),
+    Row(
+        "a step in `transformers`, against xgrammar's processor, batch 1 / 16 / 64",
+        "generation",
+        (
+            found("generation.single", "article · {}, batch 1"),
+            found("generation.batch", "article · {}, batch 16"),
+            found("generation.batch", "article · {}, batch 64"),
+        ),
+    ),
+    Row(
+        "… its share of a decoding step of a GPT-2 of 124 M parameters, batch 1 / 64",
+        "generation",
+        tuple(
+            against("generation", f"share · article · {{}}, batch {batch}", OURS, "forward of GPT-2*")
+            for batch in (1, 64)
+        ),
+        percent,
+    ),
+    Row(
+        "annotating a corpus over Arrow, one thread, million tokens/s",
+        "corpus",
+        (found("corpus.rate", STATES),),
+        millions,
+    ),
+    Row("bytes of the constraint with all its masks", "memory", (found("memory.constraint", STATES),), kilobytes),
+    Row(
+        "`constrained_kl`, forward and backward, against torch with the mask at hand, eager / compiled",
+        "losses",
+        (found("losses.eager", LOSS), found("losses.compiled", LOSS)),
+    ),
+    Row("… its Jensen-Shannon divergence, eager", "losses", (against("losses", f"{LOSS} · Jensen*", EAGER, OURS),)),
+    Row(
+        "… its time, in that of moving logits and gradient through memory",
+        "losses",
+        (found("losses.traffic", LOSS),),
+    ),
+    Row(
+        "a training step of the article's student, against plain KL in eager torch: at once / in chunks",
+        "training_step",
+        tuple(against("training_step", STEP, PLAIN, f"constrained, {OURS}{form}") for form in ("", " in chunks")),
+    ),
+    Row(
+        "… its peak memory, plain KL's against ours: at once / in chunks",
+        "training_step",
+        tuple(
+            against("training_step", f"{STEP}, peak memory", PLAIN, f"constrained, {OURS}{form}")
+            for form in ("", " in chunks")
+        ),
+    ),
+    Row(
+        "schemas from the wild that compile: {engines}",
+        "schemas",
+        (every_engine("schemas", "*{}*", "*, compiled"),),
+        percent,
+    ),
+    Row(
+        "… the median of their times: {engines}", "schemas", (every_engine("schemas", "*{}*", "*, p50"),), milliseconds
+    ),
+    Row("… the longest: {engines}", "schemas", (every_engine("schemas", "*{}*", "*, max"),), milliseconds),
+    Row(
+        "a recursive schema, references followed: {engines}",
+        "",
+        (known(Figure(REFERENCE_LIMIT, OURS), Figure(math.inf, "xgrammar"), Figure(math.inf, "llguidance")),),
+        depth,
+    ),
+]
+
+
+def all_rows(run: Run) -> list[Row]:
+    """The rows above, and one for every peer that is ahead of us somewhere."""
+    peers = dict.fromkeys((line.group, line.contender) for line in ahead(run))
+    return ROWS + [
+        Row(f"where a peer is ahead, at most: {contender}", group, (furthest_ahead(group, contender),))
+        for group, contender in peers
+    ]
