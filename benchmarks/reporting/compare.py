@@ -35,8 +35,8 @@ def main(
 ) -> None:
     """What became faster and what slower: where the quartiles of both runs do not overlap.
 
-    Instructions, bytes and shares differ from 1 % on; a time of one sample is not judged. Of times, fastmask's own are judged only if machine, packages and
-    settings are the same; the ratios to peers always are.
+    Instructions, bytes and shares differ from 1 % on; a time of one sample is not judged. Of times, fastmask's own
+    are judged only if machine, packages and settings are the same; the ratios to peers always are.
     """
     before, after = Run.read(a), Run.read(b)
     changes, warnings = compare(before, after), differences(before, after)
