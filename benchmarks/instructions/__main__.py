@@ -84,4 +84,5 @@ def counted(counter: Counter, name: str, repeats: int, inputs: Path) -> Count:
     return count(counter, command, {**os.environ, **ENVIRONMENT})
 
 
-typer.run(main)
+if __name__ == "__main__":
+    typer.run(main)
