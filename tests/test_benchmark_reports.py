@@ -117,6 +117,8 @@ def test_rows_of_peers_and_of_those_ahead(tmp_path):
     lines += [line("walk", "upos · llama2", "outlines-core, accept only", 1e-8, ratio=0.5)]
     lines += [line("walk", "article · llama2", "outlines-core, accept only", 1e-8, ratio=0.7)]
     lines += [line("walk", "article · llama2", "xgrammar, accept only", 1e-8, ratio=0.99)]  # within the spread
+    lines += [line("latency", "numbers · gpt2", "fastmask, p50", 4e-6)]
+    lines += [line("latency", "numbers · gpt2", "llguidance, p50", 1e-6)]
     lines += [line("rows", "bool · article · gpt2", "memset", 1e-8, ratio=0.5)]  # a limit, not a peer
     rows, left_out = readme.table(Run.read(kept(tmp_path / "a.json", *lines)))
     assert (
@@ -127,8 +129,9 @@ def test_rows_of_peers_and_of_those_ahead(tmp_path):
     assert rows[4].startswith(
         "| a recursive schema, references followed: fastmask / xgrammar / llguidance | 4 / any / any"
     )
-    assert rows[5] == "| where a peer is ahead, at most: outlines-core, accept only | | 0.5 × | | `walk` |"
-    assert rows[6:] == ["", readme.PLOT]
+    assert rows[5] == "| where outlines-core, accept only is furthest ahead (upos) | | 0.5 × | | `walk` |"
+    assert rows[6] == "| where llguidance, p50 is furthest ahead (numbers) | 0.25 × | | | `latency` |"
+    assert rows[7:] == ["", readme.PLOT]
     assert any("Guide" in what for what in left_out)
 
 

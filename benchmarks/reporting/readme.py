@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.reporting.rows import SUFFIXES, TOKENIZERS, Figure, Row, all_rows
+from benchmarks.reporting.picks import TOKENIZERS, Figure
+from benchmarks.reporting.rows import SUFFIXES, Row, all_rows
 from benchmarks.reporting.runs import RESULTS, Run
 
 README = Path(__file__).resolve().parents[2] / "README.md"

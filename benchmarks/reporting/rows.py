@@ -1,104 +1,25 @@
-"""The README's table as data: what each line says, which command measures it, and where a run has its figures."""
+"""The README's table as data: what each line says, which command measures it, which figures it takes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from benchmarks.harness import Measurement
-from benchmarks.reporting.runs import OURS, Run, engine_of, ratio
+from benchmarks.reporting.picks import (
+    TOKENIZERS,
+    Figure,
+    Pick,
+    against,
+    ahead,
+    every_engine,
+    fastest_peer,
+    found,
+    furthest_ahead,
+    known,
+)
+from benchmarks.reporting.runs import OURS, Run
 from fastmask.schema.rules import REFERENCE_LIMIT
-
-TOKENIZERS = {"gpt2": "GPT-2", "llama2": "Llama-2", "llama3": "Llama-3"}
-PEERS = ("outlines", "xgrammar", "llguidance", "lm-format-enforcer", "torch", "liger")
-
-
-class Figure(NamedTuple):
-    """One number of a cell, and whom it speaks of where that is left to the run."""
-
-    value: float
-    engine: str = ""
-
-
-Pick = Callable[[Run, str], list[Figure]]  # of a run and a tokenizer; [] where the run has no figure
-
-
-# ---- where a run has its figures: patterns in which {} is the tokenizer -----------------------------------
-
-
-def found(target: str, workload: str) -> Pick:
-    """A finding. A workload may end with the peer that was compared with."""
-
-    def pick(run: Run, tokenizer: str) -> list[Figure]:
-        findings = list(run.found(target, workload.format(tokenizer)))[:1]
-        return [Figure(line.value.median, engine_of(line.workload.split(" · ")[-1])) for line in findings]
-
-    return pick
-
-
-def against(group: str, workload: str, theirs: str, ours: str) -> Pick:
-    """How many times ``ours`` ``theirs`` is."""
-
-    def pick(run: Run, tokenizer: str) -> list[Figure]:
-        one, other = (list(run.measured(group, workload.format(tokenizer), name)) for name in (theirs, ours))
-        return [Figure(ratio(one[0], other[0]))] if one and other else []
-
-    return pick
-
-
-def fastest_peer(group: str, workload: str, contender: str) -> Pick:
-    """How many times ours the time of the fastest other engine is."""
-
-    def pick(run: Run, tokenizer: str) -> list[Figure]:
-        lines = list(run.measured(group, workload.format(tokenizer), contender))
-        ours = [line for line in lines if line.contender.startswith(OURS)]
-        peers = [line for line in lines if line.contender.startswith(PEERS)]
-        if not ours or not peers:
-            return []
-        fastest = min(peers, key=lambda line: line.value.median)
-        return [Figure(ratio(fastest, ours[0]), engine_of(fastest.contender))]
-
-    return pick
-
-
-def every_engine(group: str, workload: str, contender: str) -> Pick:
-    """The values of all engines, ours among them; none if we are alone."""
-
-    def pick(run: Run, tokenizer: str) -> list[Figure]:
-        lines = list(run.measured(group, workload.format(tokenizer), contender))
-        alone = all(line.contender.startswith(OURS) for line in lines)
-        return [] if alone else [Figure(line.value.median, line.contender.rsplit(", ", 1)[0]) for line in lines]
-
-    return pick
-
-
-def known(*figures: Figure) -> Pick:
-    """What needs no measuring."""
-    return lambda run, tokenizer: list(figures)
-
-
-def furthest_ahead(group: str, contender: str) -> Pick:
-    """The least of a peer's ratios that are below 1; workloads of no tokenizer count as GPT-2's."""
-
-    def pick(run: Run, tokenizer: str) -> list[Figure]:
-        lines = [line for line in ahead(run) if (line.group, line.contender) == (group, contender)]
-        ratios = [line.ratio.median for line in lines if tokenizer_of(line.workload) == tokenizer]
-        return [Figure(min(ratios))] if ratios else []
-
-    return pick
-
-
-def ahead(run: Run) -> list[Measurement]:
-    """The lines of peers that are faster than we are, beyond the spread."""
-    peers = (line for line in run.measurements if line.contender.startswith(PEERS))
-    return [line for line in peers if line.ratio is not None and line.ratio.q3 < 1]
-
-
-def tokenizer_of(workload: str) -> str:
-    return next((name for name in TOKENIZERS if name in workload), next(iter(TOKENIZERS)))
-
 
 # ---- how figures are written ------------------------------------------------------------------------------
 
@@ -182,7 +103,12 @@ ROWS = [
     Row(
         "the mask of one position, median / 99 of 100, against the fastest peer's ({engines})",
         "latency",
-        tuple(fastest_peer("latency", STATES, f"*, {quantile}") for quantile in ("p50", "p99")),
+        tuple(fastest_peer("latency", STATES, quantile) for quantile in ("p50", "p99")),
+    ),
+    Row(
+        "masks of a tree of 64 draft tokens, against xgrammar's `traverse_draft_tree`",
+        "trees",
+        (found("trees.masks", STATES),),
     ),
     Row(
         "schema to first mask, against llguidance / xgrammar's compile",
@@ -263,8 +189,8 @@ ROWS = [
 
 def all_rows(run: Run) -> list[Row]:
     """The rows above, and one for every peer that is ahead of us somewhere."""
-    peers = dict.fromkeys((line.group, line.contender) for line in ahead(run))
+    peers = dict.fromkeys((line.group, line.contender) for line, _ in ahead(run))
     return ROWS + [
-        Row(f"where a peer is ahead, at most: {contender}", group, (furthest_ahead(group, contender),))
+        Row(f"where {contender} is furthest ahead ({{engines}})", group, (furthest_ahead(group, contender),))
         for group, contender in peers
     ]
