@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.reporting.picks import TOKENIZERS, Figure
-from benchmarks.reporting.rows import SUFFIXES, Row, all_rows
+from benchmarks.reporting.rows import Row, all_rows
 from benchmarks.reporting.runs import RESULTS, Run
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -65,7 +65,7 @@ def table(run: Run) -> tuple[list[str], list[str]]:
         cells = row.cells(run)
         if any(cells.values()):
             command = f"`{row.group}`" if row.group else ""
-            lines.append(line_of([labelled(row, cells), *(written(row, cell) for cell in cells.values()), command]))
+            lines.append(line_of([labelled(row, cells), *map(row.form.cell, cells.values()), command]))
         else:
             left_out.append(row.what)
     if any(line.group == "latency" for line in run.measurements):
@@ -75,11 +75,6 @@ def table(run: Run) -> tuple[list[str], list[str]]:
 
 def line_of(cells: list[str]) -> str:
     return f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in cells)}|"
-
-
-def written(row: Row, cell: list[Figure]) -> str:
-    """2.1 / 7.0 / 7.4 ×."""
-    return " / ".join(row.write(figure.value) for figure in cell) + SUFFIXES[row.write] if cell else ""
 
 
 def labelled(row: Row, cells: dict[str, list[Figure]]) -> str:

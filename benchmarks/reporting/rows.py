@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from benchmarks.reporting.picks import (
     TOKENIZERS,
@@ -31,31 +32,23 @@ def digits(value: float) -> str:
     return f"{value:.1f}" if value >= 0.995 else f"{value:.2g}"
 
 
-def times(value: float) -> str:
-    return digits(value)
-
-
-def depth(value: float) -> str:
+def whole(value: float) -> str:
     return "any" if value == math.inf else f"{value:.0f}"
 
 
-def percent(value: float) -> str:
-    return digits(100 * value)
+class Form(NamedTuple):
+    """How the figures of a cell are written: 2.1 / 7.0 / 7.4 ×."""
+
+    scale: float
+    unit: str
+    write: Callable[[float], str] = digits
+
+    def cell(self, figures: list[Figure]) -> str:
+        return " / ".join(self.write(self.scale * figure.value) for figure in figures) + (self.unit if figures else "")
 
 
-def millions(value: float) -> str:
-    return digits(value / 1e6)
-
-
-def kilobytes(value: float) -> str:
-    return digits(value / 1e3)
-
-
-def milliseconds(value: float) -> str:
-    return digits(value * 1e3)
-
-
-SUFFIXES = {times: " ×", percent: " %", kilobytes: " kB", milliseconds: " ms", millions: "", depth: ""}
+TIMES, PERCENT, MILLIONS = Form(1, " ×"), Form(100, " %"), Form(1e-6, "")
+KILOBYTES, MILLISECONDS, DEPTH = Form(1e-3, " kB"), Form(1e3, " ms"), Form(1, "", whole)
 
 
 # ---- the rows ---------------------------------------------------------------------------------------------
@@ -68,7 +61,7 @@ class Row:
     what: str
     group: str  # `python -m benchmarks` and this word measure it
     picks: tuple[Pick, ...]  # their figures stand side by side in a cell
-    write: Callable[[float], str] = times
+    form: Form = TIMES
 
     def cells(self, run: Run) -> dict[str, list[Figure]]:
         """A cell for each tokenizer: all figures or, where one is missing, none."""
@@ -135,15 +128,15 @@ ROWS = [
             against("generation", f"share · article · {{}}, batch {batch}", OURS, "forward of GPT-2*")
             for batch in (1, 64)
         ),
-        percent,
+        PERCENT,
     ),
     Row(
         "annotating a corpus over Arrow, one thread, million tokens/s",
         "corpus",
         (found("corpus.rate", STATES),),
-        millions,
+        MILLIONS,
     ),
-    Row("bytes of the constraint with all its masks", "memory", (found("memory.constraint", STATES),), kilobytes),
+    Row("bytes of the constraint with all its masks", "memory", (found("memory.constraint", STATES),), KILOBYTES),
     Row(
         "`constrained_kl`, forward and backward, against torch with the mask at hand, eager / compiled",
         "losses",
@@ -172,17 +165,17 @@ ROWS = [
         "schemas from the wild that compile: {engines}",
         "schemas",
         (every_engine("schemas", "*{}*", "*, compiled"),),
-        percent,
+        PERCENT,
     ),
     Row(
-        "… the median of their times: {engines}", "schemas", (every_engine("schemas", "*{}*", "*, p50"),), milliseconds
+        "… the median of their times: {engines}", "schemas", (every_engine("schemas", "*{}*", "*, p50"),), MILLISECONDS
     ),
-    Row("… the longest: {engines}", "schemas", (every_engine("schemas", "*{}*", "*, max"),), milliseconds),
+    Row("… the longest: {engines}", "schemas", (every_engine("schemas", "*{}*", "*, max"),), MILLISECONDS),
     Row(
         "a recursive schema, references followed: {engines}",
         "",
         (known(Figure(REFERENCE_LIMIT, OURS), Figure(math.inf, "xgrammar"), Figure(math.inf, "llguidance")),),
-        depth,
+        DEPTH,
     ),
 ]
 
