@@ -60,6 +60,6 @@ def figure(value: float) -> str:
 def amount(value: float, unit: str) -> str:
     """3.2e-08 s/token → 32 ns/token; other units as they are."""
     if not unit.startswith("s"):
-        return f"{value:,.0f} {unit}"
+        return f"{figure(value)} {unit}"
     scale, prefix = next(((s, p) for s, p in _PREFIXES if value >= s), _PREFIXES[-1])
     return f"{value / scale:.3g} {prefix}{unit}"
