@@ -114,6 +114,7 @@ def test_rows_of_peers_and_of_those_ahead(tmp_path):
     lines += [line("latency", "article · gpt2", f"llguidance, {q}", 9e-6) for q in ("p50", "p99")]
     lines += [line("schemas", "gpt2", "fastmask, compiled", 0.78, "of all")]
     lines += [line("schemas", "gpt2", "xgrammar, compiled", 0.95, "of all")]
+    lines += [line("schemas", "gpt2 · recursive", f"{e}, compiled", 0.5, "of all") for e in ("fastmask", "xgrammar")]
     lines += [line("walk", "upos · llama2", "outlines-core, accept only", 1e-8, ratio=0.5)]
     lines += [line("walk", "article · llama2", "outlines-core, accept only", 1e-8, ratio=0.7)]
     lines += [line("walk", "article · llama2", "xgrammar, accept only", 1e-8, ratio=0.99)]  # within the spread
@@ -126,6 +127,7 @@ def test_rows_of_peers_and_of_those_ahead(tmp_path):
         in rows[2]
     )
     assert rows[3] == "| schemas from the wild that compile: fastmask / xgrammar | 78 / 95 % | | | `schemas` |"
+    assert rows.pop(4) == "| … of the recursive ones | 50 / 50 % | | | `schemas` |"
     assert rows[4].startswith(
         "| a recursive schema, references followed: fastmask / xgrammar / llguidance | 4 / any / any"
     )

@@ -83,14 +83,15 @@ def growth(run: Run) -> Figure | None:
     for axes in grid.flat[len(scales) :]:
         axes.remove()
     figure.supylabel("time for each token, logarithmic; whiskers: quartiles", fontsize="medium")
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    pairs = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in figure.axes]
+    handles = {label: handle for pair in pairs for handle, label in pair}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
     return figure
 
 
 def schemas(run: Run) -> Figure | None:
     """Quantiles of compile times over the schema sample, with the shares that compiled where they are known."""
-    lines = list(run.measured("schemas", "*"))
+    lines = [line for line in run.measured("schemas", "*") if "·" not in line.workload]  # of all schemas, not of some
     series = by_quantile(line for line in lines if line.unit == "s")
     if not series:
         return None
