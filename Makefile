@@ -7,7 +7,7 @@ OUT    ?= runs/demo
 
 SOURCES = $(wildcard csrc/*.* csrc/regex/*) setup.py pyproject.toml constraints.txt
 
-.PHONY: demo test test-long test-asan test-tsan bench clean
+.PHONY: demo test test-long test-asan test-tsan bench bench-compare bench-readme bench-plots bench-instructions clean
 
 # Installed once; again whenever the kernel or the packaging changes.
 $(VENV)/.installed: $(SOURCES)
@@ -43,6 +43,20 @@ test-tsan: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks
+
+# make bench-compare A=before.json B=after.json; OPTIONS='--all', '--json' or '--fail-on-slower'
+bench-compare: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.reporting.compare $(OPTIONS) $(A) $(B)
+
+# make bench-readme RESULTS='benchmarks/results/….json …', by default those that README names; OPTIONS=--check
+bench-readme: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.reporting.readme $(OPTIONS) $(RESULTS)
+
+bench-plots: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.reporting.plots $(RESULTS)
+
+bench-instructions: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.instructions
 
 clean:
 	rm -rf $(VENV) build src/fastmask/_core*.so src/*.egg-info runs

@@ -31,9 +31,9 @@ def _measured(group: str, measurements: list[Measurement]) -> Table:
         table.add_row(f"[bold]{workload}[/bold]")
         for line in lines:
             value, unit = line.value, line.unit
-            quartiles = f"{_amount(value.q1, unit)} … {_amount(value.q3, unit)}"
+            quartiles = f"{amount(value.q1, unit)} … {amount(value.q3, unit)}"
             ratio = "" if line.ratio is None else f"{line.ratio.median:,.3g} ×"
-            table.add_row(line.contender, _amount(value.median, unit), quartiles, _amount(value.minimum, unit), ratio)
+            table.add_row(line.contender, amount(value.median, unit), quartiles, amount(value.minimum, unit), ratio)
     return table
 
 
@@ -44,22 +44,22 @@ def _targets(report: Report) -> Table:
     for finding in report.findings:
         target, value = TARGETS[finding.target], finding.value
         reached = "[green]yes[/green]" if finding.reached else "[red]no[/red]"
-        best = "" if finding.best is None else _figure(finding.best)
-        table.add_row(target.what, finding.workload, _figure(value.median), _range(value), best, str(target), reached)
+        best = "" if finding.best is None else figure(finding.best)
+        table.add_row(target.what, finding.workload, figure(value.median), _range(value), best, str(target), reached)
     return table
 
 
 def _range(value: Spread) -> str:
-    return "" if value.q1 == value.q3 else f"{_figure(value.q1)} … {_figure(value.q3)}"
+    return "" if value.q1 == value.q3 else f"{figure(value.q1)} … {figure(value.q3)}"
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _amount(value: float, unit: str) -> str:
+def amount(value: float, unit: str) -> str:
     """3.2e-08 s/token → 32 ns/token; other units as they are."""
     if not unit.startswith("s"):
-        return f"{value:,.0f} {unit}"
+        return f"{figure(value)} {unit}"
     scale, prefix = next(((s, p) for s, p in _PREFIXES if value >= s), _PREFIXES[-1])
     return f"{value / scale:.3g} {prefix}{unit}"

@@ -1,0 +1,1 @@
+"""Instructions, counted: what a busy machine cannot disturb."""
