@@ -97,6 +97,7 @@ ARMS: dict[str, Arm] = {
         distilled, penalty=math.inf, cross_entropy=0.9, rollouts="teacher", rollout_share=0.5, on_policy_mask=MASK
     ),
     "recipe": recipe,
+    "recipe-large": partial(recipe, layers=4, width=192),
     "fine-tuned-x2": partial(tuned, times=2),
     "fine-tuned+mask-x2": partial(tuned, on_policy_mask=MASK, times=2),
     "recipe-x2": partial(recipe, times=2),
