@@ -33,6 +33,7 @@ from training.distillation.instruction import Instruction, instruction_of
 from training.errors import TrainingError
 from training.learning.losses import Logits, Objective, answer_logits, distillation, format_loss, format_of, losses_from
 from training.learning.model_digest import model_digest
+from training.teacher import new_teacher, train_teacher
 
 BOS = 255
 OBJECTIVES = [
@@ -169,6 +170,36 @@ def test_a_prompt_is_a_text_or_a_file(run, tmp_path):
         instruction_of(run, None, chat=True)
     with pytest.raises(TrainingError, match="no chat template"):
         instruction_of(run, "{input}", chat=True)
+
+
+def test_a_teacher_learns_behind_the_prompt_that_it_will_be_given(run):
+    """Its loss after one step of no length is that of the answers behind the prompt, and it has room for both."""
+    asked = instruction_of(run, "Tag this: {input}")
+    master = new_teacher(run, layers=1, width=32, instruction=asked)
+    longest = max(asked.as_read(example).start - example.start for example in run.train + run.heldout)
+    assert master.config.n_positions == run.settings.max_length + longest
+    expected = mean_loss(master, [asked.as_read(example) for example in run.some_heldout()], run)
+    train_teacher(run, master, name="told", sloppiness=0.0, steps=1, learning_rate=0.0, instruction=asked)
+    told = run.numbers()["models"]["told"]
+    assert told["prompt"] == "Tag this: {input}"
+    assert told["history"][-1]["loss"] == pytest.approx(expected, rel=1e-5)
+    assert expected != pytest.approx(mean_loss(master, run.some_heldout(), run), rel=1e-3)
+
+
+def test_a_teacher_without_room_for_its_prompt_is_told_at_once(run):
+    with pytest.raises(TrainingError, match="do not fit into"):
+        train_teacher(run, tiny(**run.tiny_model_settings), instruction=instruction_of(run, "tea " * 500 + "{input}"))
+
+
+@torch.no_grad()
+def mean_loss(model, examples, run):
+    """Cross-entropy of the answers' tokens, nats a token, one text after another."""
+    losses = [
+        model(torch.tensor([example.tokens])).logits[0, example.start - 1 : -1].log_softmax(-1)
+        [range(len(example.answer)), example.answer]
+        for example in examples
+    ]  # fmt: skip
+    return -torch.cat(losses).mean().item()
 
 
 def test_a_prompt_that_does_not_fit_is_told_at_once(run):

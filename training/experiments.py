@@ -17,6 +17,8 @@ from rich import print
 from transformers import PreTrainedModel
 
 from training.distil import LAYERS, WIDTH, distil, new_student
+from training.distillation.asking import PLAIN, Asking
+from training.distillation.instruction import instruction_of
 from training.errors import TrainingError
 from training.evaluate import evaluate
 from training.finetune import finetune
@@ -30,6 +32,7 @@ STEPS = 800
 TEACHER_STEPS = 2000
 MAX_LENGTH = 128  # short sentences: a small student learns them in a minute
 SAMPLES = 256
+PROMPT = "Tag each word of this sentence, as JSON: {input}"  # the schema alone would be 200 tokens of a small BPE
 MASK = 3.0  # weight of the format on the student's own samples
 
 Arm = Callable[[Run, str, int], PreTrainedModel]  # (run, name, steps) -> the student
@@ -42,16 +45,25 @@ def tuned(run: Run, name: str, steps: int, *, times: int = 1, **options) -> PreT
 
 def distilled(
     run: Run, name: str, steps: int, *, teacher: str = "teacher", times: int = 1,
-    layers: int = LAYERS, width: int = WIDTH, **objective,
+    layers: int = LAYERS, width: int = WIDTH, asking: Asking = PLAIN, **objective,
 ) -> PreTrainedModel:  # fmt: skip
-    student = new_student(run, None, layers, width)
-    return distil(run, run.load(teacher), student, name=name, objective=Objective(**objective), steps=times * steps)
+    return distil(
+        run, run.load(teacher), new_student(run, None, layers, width), name=name, objective=Objective(**objective),
+        steps=times * steps, asking=asking,
+    )  # fmt: skip
 
 
 def distilled_then_tuned(run: Run, name: str, steps: int, **options) -> PreTrainedModel:
     """The article's route, half of the steps each."""
-    distilled(run, f"{name}-begun", steps // 2, penalty=10.0)
-    return finetune(run, start=f"{name}-begun", name=name, steps=steps - steps // 2, **options)
+    distilled(run, f"{name}-begun", steps // 2, penalty=10.0, **options)
+    return finetune(run, start=f"{name}-begun", name=name, steps=steps - steps // 2)
+
+
+def article(run: Run, name: str, steps: int, **options) -> PreTrainedModel:
+    """The same from a teacher that is told the task with each sentence, while the student is not."""
+    instruction = instruction_of(run, PROMPT)
+    train_teacher(run, name="teacher-told", steps=TEACHER_STEPS, instruction=instruction)
+    return distilled_then_tuned(run, name, steps, teacher="teacher-told", asking=Asking(instruction), **options)
 
 
 half = partial(distilled, penalty=math.inf, cross_entropy=0.5)  # of constrained distillation, half of right answers
@@ -72,6 +84,7 @@ ARMS: dict[str, Arm] = {
     "inf+teacher-rollouts": partial(distilled, penalty=math.inf, rollouts="teacher", rollout_share=0.5),
     "inf+student-rollouts": partial(distilled, penalty=math.inf, rollouts="student", rollout_share=0.5),
     "article": distilled_then_tuned,
+    "article-told": article,
     "fine-tuned+mask-from-start": partial(tuned, on_policy_mask=MASK, on_policy_from=0.0),
     "fine-tuned+mask-1": partial(tuned, on_policy_mask=1.0),
     "fine-tuned+mask": partial(tuned, on_policy_mask=MASK),
@@ -84,6 +97,7 @@ ARMS: dict[str, Arm] = {
         distilled, penalty=math.inf, cross_entropy=0.9, rollouts="teacher", rollout_share=0.5, on_policy_mask=MASK
     ),
     "recipe": recipe,
+    "recipe-large": partial(recipe, layers=4, width=192),
     "fine-tuned-x2": partial(tuned, times=2),
     "fine-tuned+mask-x2": partial(tuned, on_policy_mask=MASK, times=2),
     "recipe-x2": partial(recipe, times=2),

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from fastmask.errors import InputError
 from training.data.examples import Example, encode
 from training.data.sloppy import sloppy_answer
+from training.distillation.instruction import Instruction, instruction_of
 from training.errors import TrainingError
 from training.learning.gradients import Term
 from training.learning.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
@@ -20,11 +21,13 @@ from training.learning.models import check_fits, tiny_gpt2
 from training.learning.streams import EndlessBatches
 from training.program import (
     Accumulate,
+    Chat,
     CheckpointEvery,
     DeviceMap,
     Dtype,
     KeepCheckpoint,
     Layers,
+    Prompt,
     Restart,
     RunFolder,
     Steps,
@@ -50,25 +53,40 @@ def train_teacher(
     sloppiness: float = SLOPPINESS,
     steps: int = TEACHER_STEPS,
     learning_rate: float = LEARNING_RATE,
+    instruction: Instruction | None = None,
     upkeep: Upkeep = UPKEEP,
 ) -> PreTrainedModel:
     """Trains `model` in place, or a small GPT-2 from scratch, and keeps it under `name`.
 
+    Args:
+        instruction: what it reads before each answer, as it will when a student is distilled from it.
+
     Raises:
         TrainingError: a sloppiness outside 0 … 1; a model of another vocabulary, or that reads too little.
     """
-    model = check_fits("teacher", model or new_teacher(run), run.settings.width, run.settings.max_length)
-    examples = sloppy_examples(run, sloppiness)
+    model = model or new_teacher(run, instruction=instruction)
+    check_fits("teacher", model, run.settings.width, run.settings.max_length)
+    examples, heldout = sloppy_examples(run, sloppiness), run.some_heldout()
+    if instruction:
+        instruction.require_room(((example, len(example.answer)) for example in examples + heldout), model)
+        examples, heldout = ([instruction.as_read(each) for each in part] for part in (examples, heldout))
     batches = EndlessBatches(examples, run.con, TOKENS_PER_BATCH, run.settings.seed, model.device)
+    prompted = {"prompt": instruction.template, "chat": instruction.chat} if instruction else {}
     return learn(
         run, name, model, [Term("cross-entropy", batches, cross_entropy)],
         title=f"{title} ({'sloppy' if sloppiness else 'clean'})", steps=steps, learning_rate=learning_rate,
-        upkeep=upkeep, sloppiness=sloppiness,
+        upkeep=upkeep, heldout=heldout, sloppiness=sloppiness, **prompted,
     )  # fmt: skip
 
 
-def new_teacher(run: Run, layers: int = LAYERS, width: int = WIDTH) -> PreTrainedModel:
-    return tiny_gpt2(layers=layers, width=width, seed=run.settings.seed, **run.tiny_model_settings)
+def new_teacher(
+    run: Run, layers: int = LAYERS, width: int = WIDTH, instruction: Instruction | None = None
+) -> PreTrainedModel:
+    """A GPT-2 with fresh weights, and with room for the instruction behind what it says of an input."""
+    settings = run.tiny_model_settings
+    if instruction:
+        settings["context"] += max(instruction.as_read(each).start - each.start for each in run.train + run.heldout)
+    return tiny_gpt2(layers=layers, width=width, seed=run.settings.seed, **settings)
 
 
 def sloppy_examples(run: Run, sloppiness: float) -> list[Example]:
@@ -100,6 +118,8 @@ def main(
     ] = SLOPPINESS,
     layers: Layers = LAYERS,
     width: Width = WIDTH,
+    prompt: Prompt = None,
+    chat: Chat = False,
     dtype: Dtype = "auto",
     device_map: DeviceMap = None,
     name: Annotated[str, typer.Option(help="the teacher is kept as RUN/NAME")] = "teacher",
@@ -112,16 +132,25 @@ def main(
     keep_checkpoint: KeepCheckpoint = False,
     restart: Restart = False,
 ) -> None:
-    """Train a small teacher from scratch, or fine-tune any causal language model, and keep it in RUN."""
+    """Train a small teacher from scratch, or fine-tune any causal language model, and keep it in RUN.
+
+    With --prompt it learns to answer behind that, as it is asked when a student is distilled from it.
+    """
     opened = open_run(run)
+    instruction = instruction_of(opened, prompt, chat=chat)
+    if model:
+        teacher = opened.load(model, dtype=dtype, device_map=device_map)
+    else:
+        teacher = new_teacher(opened, layers, width, instruction)
     train_teacher(
         opened,
-        opened.load(model, dtype=dtype, device_map=device_map) if model else new_teacher(opened, layers, width),
+        teacher,
         name=name,
         title=f"teacher {Path(model).name}" if model else "teacher",
         sloppiness=sloppiness,
         steps=steps,
         learning_rate=learning_rate or (FINETUNE_LEARNING_RATE if model else LEARNING_RATE),
+        instruction=instruction,
         upkeep=Upkeep(accumulate, checkpoint_every, keep_checkpoint, restart),
     )
 

@@ -1,6 +1,7 @@
 """What every stage that trains does with its model: train it, keep it in the run, and go on where it was killed."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich import print
 from rich.markup import escape
 from transformers import PreTrainedModel
 
+from training.data.examples import Example
 from training.evaluation.score import score
 from training.learning.checkpoints import Checkpoints, differences
 from training.learning.gradients import Term
@@ -44,12 +46,16 @@ def learn(
     steps: int,
     learning_rate: float,
     upkeep: Upkeep,
+    heldout: Sequence[Example] | None = None,
     **facts,
 ) -> PreTrainedModel:
     """Trains `model` in place and keeps it as RUN/`name`, with `facts` in the run's numbers.
 
     A training that was killed goes on from its checkpoint, and ends as if nothing had happened. A finished one of this
     very configuration is not begun again.
+
+    Args:
+        heldout: what the curves are measured on; default: some of the run's held-out examples.
 
     Raises:
         TrainingError: the checkpoint is of another configuration: facts, data, settings, model or steps.
@@ -78,7 +84,7 @@ def learn(
     else:
         torch.manual_seed(run.settings.seed + processes().process_index)
         history = train(
-            model, terms, lambda: score(model, run.some_heldout(), run.con),
+            model, terms, lambda: score(model, heldout or run.some_heldout(), run.con),
             steps=steps, learning_rate=learning_rate, title=title, accumulate=upkeep.accumulate,
             metrics=Path(f"{folder}.metrics.jsonl"), checkpoints=checkpoints if upkeep.checkpoint_every else None,
         )  # fmt: skip
