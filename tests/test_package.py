@@ -112,28 +112,6 @@ def test_the_stub_names_what_the_extension_has():
 # ---- the papers ---------------------------------------------------------------------------------------------------
 
 
-def python_blocks() -> list[str]:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning")  # of a Trainer's loaders, without a GPU
-def test_the_readme_s_code_runs(monkeypatch, tmp_path, bpe):
-    """Block after block, in one namespace, as a reader would type them; names of models stand for the test's own."""
-    blocks = python_blocks()
-    assert blocks
-    transformers = pytest.importorskip("transformers")
-    special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), bpe.eos)
-    config = transformers.GPT2Config(vocab_size=640, n_embd=32, n_layer=1, n_head=2, **special)
-    model = transformers.GPT2LMHeadModel(config).eval()
-    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: bpe.tokenizer)
-    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", lambda *_, **__: model)
-    monkeypatch.chdir(tmp_path)
-    namespace = {"__name__": "readme"}
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"README.md, block {number}", "exec", dont_inherit=True), namespace)
-
-
 def test_every_version_is_the_same():
     version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     assert version
