@@ -37,6 +37,20 @@ class Block(NamedTuple):
     line: int
 
 
+def public_modules() -> list[str]:
+    """Those that the reference is about, as the tool that prepares it lists them."""
+    text = (ROOT / "tools" / "docstring_roles.py").read_text(encoding="utf-8")
+    return re.findall(r'^    "(fastmask[\w.]*)",$', text, re.MULTILINE)
+
+
+def exported(module: str) -> list[str]:
+    """`__all__` as it is written, without importing what the module needs."""
+    path = ROOT / "src" / Path(*module.split("."))
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    (listed,) = re.findall(r"^__all__ = \[(.*?)\]", source.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return re.findall(r'"(\w+)"', listed)
+
+
 def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     return [

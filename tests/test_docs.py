@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -167,19 +166,6 @@ def test_the_drawn_automaton_is_that_of_the_tutorial(folder):
 # ---- the reference -------------------------------------------------------------------------------------------------
 
 
-def public_modules() -> list[str]:
-    text = (ROOT / "tools" / "docstring_roles.py").read_text(encoding="utf-8")
-    return re.findall(r'^    "(fastmask[\w.]*)",$', text, re.MULTILINE)
-
-
-def exported(module: str) -> list[str]:
-    """`__all__` as it is written, without importing what the module needs."""
-    path = ROOT / "src" / Path(*module.split("."))
-    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    (listed,) = re.findall(r"^__all__ = \[(.*?)\]", source.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return re.findall(r'"(\w+)"', listed)
-
-
 def test_the_reference_has_every_public_name():
     """Each once, in the order of nobody."""
     told = [
@@ -187,10 +173,10 @@ def test_the_reference_has_every_public_name():
         for page in (DOCS / "reference").glob("*.md")
         for name in re.findall(r"^::: ([\w.]+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     ]
-    modules = public_modules()
+    modules = pages.public_modules()
     assert len(modules) == 9
     whole = {"fastmask.torch", "fastmask.vllm"}  # whose own docstrings begin their pages
-    names = {f"{module}.{name}" for module in modules for name in exported(module)}
+    names = {f"{module}.{name}" for module in modules for name in pages.exported(module)}
     assert set(told) - whole == names
     assert len(told) == len(set(told))
 
