@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shutil
 import subprocess
@@ -96,6 +97,85 @@ def test_a_page_that_is_wrong_is_found(tmp_path, monkeypatch):
             pages.run(tmp_path / "page.md")
 
 
+# ---- what stands in sentences and tables ---------------------------------------------------------------------------
+
+
+def section(page: str, heading: str) -> str:
+    """The text behind a heading, up to the next."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.split(r"^#+ ", text.split(f"# {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_figures_in_sentences_are_those_of_the_run():
+    results = json.loads((ROOT / "benchmarks" / "results" / "2026-11-22.json").read_text(encoding="utf-8"))
+    measured = {(m["group"], m["workload"], m["contender"]): m["value"]["median"] for m in results["measurements"]}
+    found = {finding["target"]: finding["value"]["median"] for finding in reversed(results["findings"])}
+    cost = (DOCS / "concepts" / "cost.md").read_text(encoding="utf-8")
+    walk = measured["corpus", "article · gpt2", "fastmask, annotate, 1 thread(s)"]
+    text = measured["corpus", "article · gpt2, from text", "fastmask, annotate text"]
+    memory = measured["memory", "article · gpt2", "fastmask, 71 states"]
+    for told in (
+        f"N × {walk * 1e9:.1f} ns",
+        f"N × {text * 1e6:.2f} µs",
+        f"{memory / 1e3:.0f} kB under GPT-2",
+        f"two were {found['corpus.threads']:.1f} times as fast as one",
+    ):
+        assert told in cost
+    (note,) = results["notes"]
+    compiled, no_regex, over_budget, unparsable, of = map(int, re.findall(r"(?<![\w.])\d+", note))
+    told = " ".join((DOCS / "concepts" / "limits.md").read_text(encoding="utf-8").split())
+    assert (
+        f"Of {of} schemas from the wild outlines-core makes a regular expression of {of - no_regex}; {compiled} of"
+        f" these compile, {over_budget} pass a budget and {unparsable} are no expression that parses."
+    ) in told
+
+
+STRING, NUMBER, NUMBERS = {"type": "string"}, {"type": "integer"}, {"type": "array", "items": {"type": "integer"}}
+OBJECT = {"type": "object", "properties": {"a": STRING}}
+SCHEMAS = {
+    # Of each keyword in the table, a schema in which it says something.
+    "type": STRING,
+    "enum": {"enum": ["a", 1]},
+    "const": {"const": "a"},
+    "anyOf": {"anyOf": [STRING, NUMBER]},
+    "oneOf": {"oneOf": [STRING, NUMBER]},
+    "$ref": {"$ref": "#/$defs/a", "$defs": {"a": STRING}},
+    "properties": OBJECT,
+    "required": OBJECT | {"required": ["a"]},
+    "additionalProperties": {"type": "object", "additionalProperties": NUMBER},
+    "items": NUMBERS,
+    "prefixItems": {"type": "array", "prefixItems": [NUMBER]},
+    "minItems": NUMBERS | {"minItems": 2},
+    "maxItems": NUMBERS | {"maxItems": 2},
+    "minLength": STRING | {"minLength": 2},
+    "maxLength": STRING | {"maxLength": 2},
+    "uuid": STRING | {"format": "uuid"},
+    "minimum": NUMBER | {"minimum": 0},
+    "maximum": NUMBER | {"maximum": 9},
+    "multipleOf": NUMBER | {"multipleOf": 3},
+    "patternProperties": {"type": "object", "patternProperties": {"^x": NUMBER}},
+    "minProperties": OBJECT | {"minProperties": 1},
+    "uniqueItems": NUMBERS | {"uniqueItems": True},
+    "contains": {"type": "array", "contains": NUMBER},
+    **{form: STRING | {"format": form} for form in ("date", "time", "date-time", "uri", "email")},
+}
+PATTERN = STRING | {"pattern": "^[a-z]+$"}
+
+
+def test_the_table_of_keywords_is_true(small):
+    enforced, refused = set(), set()
+    for row in re.findall(r"^\|(.*)\|(.*)\|$", section("how-to/schema.md", "What is refused"), re.MULTILINE)[2:]:
+        for keywords, column in zip((enforced, refused), row, strict=True):
+            keywords |= set(re.findall(r"`([^`]+)`", column))
+    assert (enforced | refused) - {"format", "pattern"} == set(SCHEMAS)
+    for keyword in enforced - {"format", "pattern"}:
+        fm.Constraint.from_schema(SCHEMAS[keyword], small.vocabulary)
+    fm.Constraint.from_schema(PATTERN, small.vocabulary)
+    for schema in [PATTERN | {"maxLength": 2}, *(SCHEMAS[each] for each in refused - {"pattern", *enforced})]:
+        with pytest.raises(fm.UnsupportedSchemaError):
+            fm.Constraint.from_schema(schema, small.vocabulary)
+
+
 # ---- the site ------------------------------------------------------------------------------------------------------
 
 
@@ -107,6 +187,9 @@ def test_the_site_builds(tmp_path):
         cwd=ROOT, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
+    for page in tmp_path.rglob("*.html"):  # nothing that a reader without a network would lack
+        loaded = re.findall(r"<(?:script|img|link|iframe)[^>]+https?://[^>]+>", page.read_text(encoding="utf-8"))
+        assert loaded == [], page.name
 
 
 def test_links_lead_somewhere_on_a_forge_too():
