@@ -54,7 +54,12 @@ def _targets(pkg: griffe.Module) -> Iterator[tuple[str, str]]:
             found = room.members[name]
             thing = found.final_target if found.is_alias else found
             if thing.is_class:
-                yield from ((f"{name}.{m}", f"{module}.{name}.{m}") for m in thing.all_members if m[0] != "_")
+                yield from ((f"{name}.{m}", f"{module}.{name}.{m}") for m in thing.all_members if _is_told(m))
+
+
+def _is_told(member: str) -> bool:
+    """As the filters in mkdocs.yml have it."""
+    return member[0] != "_" or member == "__call__"
 
 
 def _everything(thing: griffe.Object) -> Iterator[griffe.Object]:
