@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastmask as fm
-from tests import pages
+from tests import pages, vocabularies
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("datasets")
@@ -68,6 +68,7 @@ def stand_ins(monkeypatch, bpe):
 def folder(monkeypatch, tmp_path, threads):
     """Where a reader tries things: an empty folder, with the repository's results within reach."""
     (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
@@ -122,12 +123,18 @@ def test_figures_in_sentences_are_those_of_the_run():
     ):
         assert told in cost
     (note,) = results["notes"]
-    compiled, no_regex, over_budget, unparsable, of = map(int, re.findall(r"(?<![\w.])\d+", note))
+    compiled, no_regex, over_budget, no_pattern, of = map(int, re.findall(r"(?<![\w.])\d+", note))
     told = " ".join((DOCS / "concepts" / "limits.md").read_text(encoding="utf-8").split())
     assert (
         f"Of {of} schemas from the wild outlines-core makes a regular expression of {of - no_regex}; {compiled} of"
-        f" these compile, {over_budget} pass a budget and {unparsable} are no expression that parses."
+        f" these compile, {over_budget} end in a `CompileLimitError` and {no_pattern} in a `RegexError`."
     ) in told
+
+
+def test_tokens_that_are_no_text_by_themselves():
+    tokens = [token for token in vocabularies.real("gpt2").vocabulary.tokens if token is not None]
+    broken = sum(token.decode(errors="ignore").encode() != token for token in tokens)
+    assert f"{broken} tokens of GPT-2 are not whole UTF-8" in section("concepts/spelling.md", "Tokens are bytes")
 
 
 STRING, NUMBER, NUMBERS = {"type": "string"}, {"type": "integer"}, {"type": "array", "items": {"type": "integer"}}

@@ -47,7 +47,8 @@ def _row(parameter: typer.core.TyperOption | typer.core.TyperArgument) -> str:
 def _default(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value in (None, "") else f"`{value}`"
+    is_plain = isinstance(value, (str, int, float)) and value != ""
+    return f"`{value}`" if is_plain else ""
 
 
 if __name__ == "__main__":
