@@ -1,4 +1,4 @@
-# make demo · make test · make bench: each does all of its own set-up (virtual environment, build, install).
+# make demo · make test · make bench · make docs: each does all of its own set-up (virtual environment, build, install).
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
@@ -7,7 +7,7 @@ OUT    ?= runs/demo
 
 SOURCES = $(wildcard csrc/*.* csrc/regex/*) setup.py pyproject.toml constraints.txt
 
-.PHONY: demo test test-long test-asan test-tsan bench bench-compare bench-readme bench-plots bench-instructions clean
+.PHONY: demo test test-long test-asan test-tsan bench bench-compare bench-readme bench-plots bench-instructions docs clean
 
 # Installed once; again whenever the kernel or the packaging changes.
 $(VENV)/.installed: $(SOURCES)
@@ -57,6 +57,11 @@ bench-plots: $(VENV)/.installed
 
 bench-instructions: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.instructions
+
+# The site, into build/site; strict, so that a link that leads nowhere ends it.
+docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build src/fastmask/_core*.so src/*.egg-info runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import os
@@ -10,11 +9,13 @@ import pkgutil
 import re
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 
 import fastmask as fm
+from tests.pages import public_modules
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ["torch", "transformers", "outlines_core", "pydantic", "tokenizers", "datasets", "pyarrow", "tqdm"]
@@ -54,7 +55,9 @@ def test_every_error_is_exported():
 
 
 def modules() -> list[str]:
-    return [f"fastmask.{info.name}" for info in pkgutil.iter_modules(fm.__path__) if not info.name.startswith("_")]
+    """The public ones, and every room that stands beside them in the package."""
+    rooms = {f"fastmask.{info.name}" for info in pkgutil.iter_modules(fm.__path__) if not info.name.startswith("_")}
+    return sorted(rooms | set(public_modules()))
 
 
 @pytest.mark.parametrize("name", modules())
@@ -70,68 +73,44 @@ def test_every_module_says_what_it_is_and_what_it_exports(name):
         except ImportError as error:  # a name that is loaded when first asked for
             print(f"{name}.{exported} needs an extra: {error}")
             continue
-        assert inspect.getdoc(value) or not callable(value), f"{name}.{exported} has no docstring"
+        assert _undocumented(value) == [], f"{name}.{exported}"
+        assert _untyped(value) == [], f"{name}.{exported}"
 
 
-def test_everything_public_on_a_constraint_is_documented():
-    for cls in (fm.Constraint, fm.Vocabulary):
-        for name, member in vars(cls).items():
-            if not name.startswith("_"):
-                assert inspect.getdoc(member), f"{cls.__name__}.{name}"
+def _undocumented(value: object) -> list[str]:
+    """A function or a class, and its public methods and properties; constants are told by their module."""
+    if not inspect.isclass(value):
+        return [value.__name__] if inspect.isroutine(value) and not inspect.getdoc(value) else []
+    own = value.__doc__ or f"{value.__name__}("  # as named tuples and dataclasses get without
+    members = {name for name, member in vars(value).items() if name[0] != "_" and _is_code(member)}
+    return [
+        *([value.__name__] if own.startswith(f"{value.__name__}(") else []),
+        *(name for name in members if not inspect.getdoc(getattr(value, name))),
+    ]
 
 
-# ---- the stub of the extension ------------------------------------------------------------------------------------
+def _is_code(member: object) -> bool:
+    return inspect.isroutine(member) or isinstance(member, (property, cached_property))
 
 
-def stub() -> dict[str, set[str]]:
-    """Names at the stub's top level (under "") and in each of its classes."""
-    tree = ast.parse((ROOT / "src" / "fastmask" / "_core.pyi").read_text(encoding="utf-8"))
-    names = {"": {_name(node) for node in tree.body} - {None}}
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            names[node.name] = {_name(member) for member in node.body} - {None}
-    return names
-
-
-def _name(node: ast.stmt) -> str | None:
-    if isinstance(node, ast.AnnAssign):
-        return node.target.id
-    name = getattr(node, "name", None)  # functions and classes; imports and type aliases have none
-    return None if name == "__init__" else name
-
-
-def test_the_stub_names_what_the_extension_has():
-    from fastmask import _core
-
-    described = stub()
-    assert described.pop("") == {name for name in vars(_core) if not name.startswith("_")}
-    for cls, names in described.items():
-        assert names == {name for name in vars(getattr(_core, cls)) if not name.startswith("_")}, cls
+def _untyped(value: object) -> list[str]:
+    """Parameters and results without a type, of a function or of a class's own public methods."""
+    if inspect.isclass(value):
+        members = {
+            name: getattr(value, name) for name in vars(value) if name[0] != "_" or name in ("__init__", "__call__")
+        }
+    else:
+        members = {"": value}
+    return [
+        f"{name}({parameter})"
+        for name, member in members.items()
+        if inspect.isfunction(member) and member.__module__.startswith("fastmask")
+        for parameter in [*list(inspect.signature(member).parameters)[inspect.isclass(value) :], "return"]
+        if parameter not in member.__annotations__ and parameter != "cls"
+    ]
 
 
 # ---- the papers ---------------------------------------------------------------------------------------------------
-
-
-def python_blocks() -> list[str]:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning")  # of a Trainer's loaders, without a GPU
-def test_the_readme_s_code_runs(monkeypatch, tmp_path, bpe):
-    """Block after block, in one namespace, as a reader would type them; names of models stand for the test's own."""
-    blocks = python_blocks()
-    assert blocks
-    transformers = pytest.importorskip("transformers")
-    special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), bpe.eos)
-    config = transformers.GPT2Config(vocab_size=640, n_embd=32, n_layer=1, n_head=2, **special)
-    model = transformers.GPT2LMHeadModel(config).eval()
-    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: bpe.tokenizer)
-    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", lambda *_, **__: model)
-    monkeypatch.chdir(tmp_path)
-    namespace = {"__name__": "readme"}
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"README.md, block {number}", "exec", dont_inherit=True), namespace)
 
 
 def test_every_version_is_the_same():

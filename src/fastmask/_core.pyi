@@ -13,8 +13,11 @@ _F32 = npt.NDArray[np.float32]
 _F64 = npt.NDArray[np.float64]
 
 FREE: int
+"""0, the state of positions before the start: no constraint here, every token allowed."""
 DONE: int
+"""1, the state behind EOS of a complete text: only EOS allowed."""
 DEAD: int
+"""2, the state of a broken text: only EOS allowed, so that no row is ever empty."""
 INITIAL: int
 
 def num_threads() -> int: ...

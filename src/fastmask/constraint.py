@@ -177,6 +177,7 @@ class Constraint(Walks):
         Raises:
             FileFormatError: the file is no constraint, is damaged or has another version.
             VocabularyError: it was made for another vocabulary.
+            OSError: it cannot be read.
         """
         _require(vocabulary)
         return _restore(Path(path).read_bytes(), vocabulary, f"file {Path(path).name}")
@@ -185,6 +186,9 @@ class Constraint(Walks):
         """Write the constraint, without its vocabulary, to one file; the format is told in ``constraint_file.py``.
 
         Equal constraints give equal files. An existing file is replaced as a whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
         """
         target = Path(path)
         partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
@@ -309,17 +313,29 @@ class Constraint(Walks):
         return self._masks(states, out, (self.vocab_size + 31) // 32, np.int32, self._engine.packed_rows)
 
     def allowed(self, states: Any, out: Any = None) -> Any:
-        """Boolean masks: bool [..., vocab_size] from states [...]; True = allowed. ``out`` as for :meth:`bitmask`."""
+        """Boolean masks: bool [..., vocab_size] from states [...]; True = allowed.
+
+        ``out`` and errors as for :meth:`bitmask`.
+        """
         return self._masks(states, out, self.vocab_size, np.bool_, self._engine.bool_rows)
 
     def allowed_tokens(self, state: int) -> npt.NDArray[np.int32]:
-        """The ids allowed in one state, ascending int32; EOS among them where the text may end."""
+        """The ids allowed in one state, ascending int32; EOS among them where the text may end.
+
+        Raises:
+            TokenRangeError: a state outside 0 … ``num_states - 1``.
+            InputTypeError: not one integer.
+        """
         return np.flatnonzero(self.allowed(integer(state, "state"))).astype(np.int32)
 
     def forced(self, state: int) -> npt.NDArray[np.int32]:
         """The token ids that must come next, as far as there is no choice: int32, often empty, EOS included.
 
         A choice between spellings is a choice: where a vocabulary has both ``{"`` and ``{``, neither is forced.
+
+        Raises:
+            TokenRangeError: a state outside 0 … ``num_states - 1``.
+            InputTypeError: not one integer.
         """
         forced: list[int] = []
         state = integer(state, "state")

@@ -122,6 +122,9 @@ class OnDevice:
         """The distinct masks, int32 [num_masks, ceil(vocab_size / 32)], and the row that each state has, int64 [...].
 
         For fastmask's own kernels. The bits are those of :meth:`fastmask.Constraint.bitmask`.
+
+        Raises:
+            InputTypeError: not an int32 or int64 tensor on this device.
         """
         return self._words, self._row_of[self._rows(states)]
 

@@ -41,6 +41,7 @@ class After(NamedTuple):
     """A start that each row finds for itself: see :func:`after`."""
 
     token_id: int
+    """The token to wait for."""
 
 
 def after(token_id: int) -> After:

@@ -38,10 +38,12 @@ class TokenBytes:
 
     @classmethod
     def of(cls, tokens: Sequence[bytes | None]) -> TokenBytes:
+        """From a list, token 0 first; ``None`` is never text."""
         present, is_text = _present(tokens, b"")
         return cls(b"".join(present), _offsets(present), is_text)
 
     def to_list(self) -> list[bytes | None]:
+        """The list again."""
         ends = self.offsets.tolist()
         return [self.data[ends[i] : ends[i + 1]] if text else None for i, text in enumerate(self.is_text.tolist())]
 

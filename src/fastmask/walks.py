@@ -142,7 +142,7 @@ class Walks:
         """Where each row first breaks the constraint, and whether it is complete; arguments as for :meth:`walk`.
 
         A row that ends in a final state is complete, with or without EOS. What follows EOS, padding included,
-        is an error unless it is EOS: give ``lengths``.
+        is an error unless it is EOS: give ``lengths``. Raises what :meth:`walk` does.
         """
         rows = token_rows(tokens, lengths)
         walked = to_numpy(self.walk(tokens, start, lengths), "states")

@@ -67,6 +67,7 @@ class Columns:
 
     @property
     def needs_tokenizer(self) -> bool:
+        """Is there text, whose tokens a tokenizer must tell?"""
         return self.tokens is None
 
 

@@ -30,6 +30,7 @@ class Place(NamedTuple):
     """Where a record stands; as text, ``file.jsonl:17 (record 16)``."""
 
     file: str
+    """Its path or URL."""
     record: int
     """Its number within the file, from 0."""
     line: int | None
@@ -43,7 +44,9 @@ class Problem(NamedTuple):
     """A broken record, and what is wrong with it."""
 
     place: Place
+    """Where it stands."""
     message: str
+    """Why it could not be read or judged."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}"
@@ -81,6 +84,7 @@ class Records:
     """A batch: some records of one file, one after the other."""
 
     table: pa.Table
+    """Its records, with the types that are the corpus's."""
     places: Places
     """One for each row of ``table``."""
     problems: tuple[Problem, ...]

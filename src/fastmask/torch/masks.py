@@ -120,6 +120,8 @@ def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: 
     it is one pass of the kernel, and its gradient another, without a mask.
 
     Raises:
+        InputError: as for :func:`mask_logits`, or not one target a row.
+        InputTypeError: targets that are no tensor of integers.
         TokenRangeError: a target beyond the logits; leave out positions that do not count (-100) beforehand. Under
             torch.compile and torch.func, which see no values, such a target gets ``-inf``.
     """

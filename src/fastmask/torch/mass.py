@@ -31,6 +31,9 @@ def invalid_mass(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> 
 
     Made of the log-sum-exps over allowed tokens and over the others, because ``1 - p(A)`` loses every mass below
     1e-7 to rounding. On a CPU they are one pass of the kernel, and their gradient another, without a mask.
+
+    Raises:
+        InputError: ``logits`` are narrower than the vocabulary, or ``states`` has not one id a row.
     """
     require_fitting(logits, states, con)
     allowed, disallowed = log_masses(logits, states, con)

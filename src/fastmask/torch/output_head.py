@@ -43,7 +43,9 @@ class OutputHead:
     bias: Tensor | None = None
     """[V]."""
     scale: float = 1.0
+    """Factor of the product, the bias included."""
     soft_cap: float | None = None
+    """The bound of the logits' absolute values; ``None``: none."""
 
     def __post_init__(self) -> None:
         require_floats("a head's weight", self.weight)
@@ -65,6 +67,7 @@ class OutputHead:
 
     @property
     def curve(self) -> Curve:
+        """Scale and soft cap, for fastmask's own modules."""
         return Curve(self.scale, self.soft_cap)
 
     def logits(self, hidden: Tensor) -> Tensor:
