@@ -52,5 +52,6 @@ def program(stage: Callable) -> None:
     except StoppedError as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(128 + stopped.signal)  # as the shell counts
-    except FastmaskError as error:  # its message says what to do; a traceback would only hide it
-        sys.exit(f"error: {error}")
+    except (FastmaskError, OSError) as error:  # its message says what to do; a traceback would only hide it
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)  # as a wrong option
