@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import fastmask as fm
+from tools import readme
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ["torch", "transformers", "outlines_core", "pydantic", "tokenizers", "datasets", "pyarrow", "tqdm"]
@@ -112,15 +113,10 @@ def test_the_stub_names_what_the_extension_has():
 # ---- the papers ---------------------------------------------------------------------------------------------------
 
 
-def python_blocks() -> list[str]:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-
-
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning")  # of a Trainer's loaders, without a GPU
 def test_the_readme_s_code_runs(monkeypatch, tmp_path, bpe):
     """Block after block, in one namespace, as a reader would type them; names of models stand for the test's own."""
-    blocks = python_blocks()
+    blocks = readme.blocks("python")
     assert blocks
     transformers = pytest.importorskip("transformers")
     special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), bpe.eos)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -151,7 +152,9 @@ def _fingerprint(version: str, constraints: Constraint | Constraints, *settings:
 def _print_check(found: CorpusCheck, canonical: bool) -> None:
     console = Console()
     for finding in found.findings:
-        console.print(f"[bold]{escape(finding.place)}[/] {escape(_told(finding))}", highlight=False, soft_wrap=True)
+        console.print(
+            f"[bold]{escape(_near(finding.place))}[/] {escape(_told(finding))}", highlight=False, soft_wrap=True
+        )
     table = Table(show_header=False)
     table.add_row("records", f"{found.records:,}")
     table.add_row("tokens", f"{found.tokens:,}")
@@ -162,6 +165,11 @@ def _print_check(found: CorpusCheck, canonical: bool) -> None:
     if canonical:
         table.add_row("spelled otherwise", f"{found.respelled:,}")
     console.print(table)
+
+
+def _near(place: str) -> str:
+    """A place as a reader would name it: without the folder that they are in."""
+    return place.removeprefix(f"{Path.cwd().as_posix()}/")
 
 
 def _told(finding: Any) -> str:
@@ -176,5 +184,5 @@ def _print_summary(summary: Summary) -> None:
     table.add_row("could not be read or judged", f"{summary.broken:,}")
     console = Console()
     for problem in summary.problems:
-        console.print(escape(str(problem)), highlight=False, soft_wrap=True)
+        console.print(escape(_near(str(problem))), highlight=False, soft_wrap=True)
     console.print(table)
