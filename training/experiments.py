@@ -16,7 +16,7 @@ import typer
 from rich import print
 from transformers import PreTrainedModel
 
-from training.distil import LAYERS, WIDTH, distil, new_student
+from training.distil import distil, new_student
 from training.errors import TrainingError
 from training.evaluate import evaluate
 from training.finetune import finetune
@@ -42,7 +42,7 @@ def tuned(run: Run, name: str, steps: int, *, times: int = 1, **options) -> PreT
 
 def distilled(
     run: Run, name: str, steps: int, *, teacher: str = "teacher", times: int = 1,
-    layers: int = LAYERS, width: int = WIDTH, **objective,
+    layers: int | None = None, width: int | None = None, **objective,
 ) -> PreTrainedModel:  # fmt: skip
     student = new_student(run, None, layers, width)
     return distil(run, run.load(teacher), student, name=name, objective=Objective(**objective), steps=times * steps)

@@ -16,7 +16,7 @@ from training.errors import TrainingError
 from training.learning.gradients import Term
 from training.learning.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
 from training.learning.losses import cross_entropy
-from training.learning.models import check_fits, tiny_gpt2
+from training.learning.models import check_fits, require_own_size, tiny_gpt2
 from training.learning.streams import EndlessBatches
 from training.program import (
     Accumulate,
@@ -24,12 +24,12 @@ from training.program import (
     DeviceMap,
     Dtype,
     KeepCheckpoint,
-    Layers,
     Restart,
     RunFolder,
     Steps,
-    Width,
+    layers_option,
     program,
+    width_option,
 )
 from training.run import TOKENS_PER_BATCH, Run, open_run
 
@@ -67,8 +67,9 @@ def train_teacher(
     )  # fmt: skip
 
 
-def new_teacher(run: Run, layers: int = LAYERS, width: int = WIDTH) -> PreTrainedModel:
-    return tiny_gpt2(layers=layers, width=width, seed=run.settings.seed, **run.tiny_model_settings)
+def new_teacher(run: Run, layers: int | None = None, width: int | None = None) -> PreTrainedModel:
+    sizes = {"layers": layers or LAYERS, "width": width or WIDTH}
+    return tiny_gpt2(**sizes, seed=run.settings.seed, **run.tiny_model_settings)
 
 
 def sloppy_examples(run: Run, sloppiness: float) -> list[Example]:
@@ -98,8 +99,8 @@ def main(
     sloppiness: Annotated[
         float, typer.Option(min=0, max=1, help="share of the entries that it learns with a slip; 0: clean answers")
     ] = SLOPPINESS,
-    layers: Layers = LAYERS,
-    width: Width = WIDTH,
+    layers: Annotated[int | None, layers_option(LAYERS)] = None,
+    width: Annotated[int | None, width_option(WIDTH)] = None,
     dtype: Dtype = "auto",
     device_map: DeviceMap = None,
     name: Annotated[str, typer.Option(help="the teacher is kept as RUN/NAME")] = "teacher",
@@ -113,6 +114,8 @@ def main(
     restart: Restart = False,
 ) -> None:
     """Train a small teacher from scratch, or fine-tune any causal language model, and keep it in RUN."""
+    if model:
+        require_own_size(model, layers, width)
     opened = open_run(run)
     train_teacher(
         opened,
