@@ -7,7 +7,7 @@ OUT    ?= runs/demo
 
 SOURCES = $(wildcard csrc/*.* csrc/regex/*) setup.py pyproject.toml constraints.txt
 
-.PHONY: demo test test-long test-asan test-tsan bench bench-compare bench-readme bench-plots bench-instructions docs clean
+.PHONY: demo test test-long test-asan test-tsan bench bench-compare bench-readme bench-plots bench-instructions docs fresh clean
 
 # Installed once; again whenever the kernel or the packaging changes.
 $(VENV)/.installed: $(SOURCES)
@@ -40,8 +40,11 @@ test-tsan: $(VENV)/.installed
 	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" TSAN_OPTIONS="halt_on_error=1 report_signal_unsafe=0 ignore_noninstrumented_modules=1" \
 	PYTHONPATH=build/tsan/lib $(SANITIZED) -k "thread and not fork"
 
-bench: $(VENV)/.installed
+$(VENV)/.bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
 # make bench-compare A=before.json B=after.json; OPTIONS='--all', '--json' or '--fail-on-slower'
@@ -62,6 +65,10 @@ bench-instructions: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m mkdocs build --strict
+
+# README, followed to the letter in a clone of what is committed: most of an hour.
+fresh:
+	$(PYTHON) -m tools.fresh_machine
 
 clean:
 	rm -rf $(VENV) build src/fastmask/_core*.so src/*.egg-info runs

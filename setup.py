@@ -8,7 +8,7 @@ from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
 from setuptools import setup
 
 # /O2 and -O3 without any -march: one build runs on every machine of its architecture.
-COMPILE_ARGS = ["/O2"] if sys.platform == "win32" else ["-O3", "-Wall", "-Wextra"]
+COMPILE_ARGS = ["/O2", "/utf-8"] if sys.platform == "win32" else ["-O3", "-Wall", "-Wextra"]
 # Rounding is the same on machines with fused multiply-add and without.
 FLOAT_ARGS = [] if sys.platform == "win32" else ["-ffp-contract=off"]
 LINK_ARGS = [] if sys.platform == "win32" else ["-pthread"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections import Counter
 from importlib.util import find_spec
 
@@ -43,6 +44,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def compared(pytestconfig: pytest.Config) -> Counter:
     """Mask bits compared, by comparison; tests add to it and the last of `test_differential.py` asserts its sum."""
     return pytestconfig.stash[BITS]
+
+
+@pytest.fixture(scope="session")
+def tracked(pytestconfig: pytest.Config) -> set[str]:
+    """The files that git knows, from the repository's root, with slashes."""
+    listing = ["git", "-C", str(pytestconfig.rootpath), "ls-files", "-z"]
+    try:
+        return set(subprocess.run(listing, capture_output=True, check=True).stdout.decode().rstrip("\0").split("\0"))
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        pytest.skip("needs a git checkout, and git")
 
 
 @pytest.fixture(scope="session")

@@ -219,7 +219,6 @@ def test_a_schema_in_each_record(folder, tmp_path):
         (["--schema", "{}", "--schema-column", "a"], "exactly one"),
         ([], "exactly one"),
         (["--schema", '{"type":"boolean"}', "--answer", "nowhere"], "nowhere"),
-        (["--schema", '{"type":"boolean"}', "--on-error", "perhaps"], "perhaps"),
         (["--schema", '{"type":"boolean"}', "--tokens", "answer"], "answer"),
         (["--schema", '{"type":"boolean"}', "--after", "<nothing>"], "<nothing>"),
     ],

@@ -1,6 +1,8 @@
 """The command line, run as a user runs it."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -11,8 +13,31 @@ pytest.importorskip("typer")
 PERSON = '{"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}'
 
 
-def fastmask(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "fastmask", *arguments], capture_output=True, text=True, timeout=600)
+COMMANDS = ("inspect", "check", "annotate", "report")
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of POSIX")
+
+
+def fastmask(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fastmask", *map(str, arguments)],
+        capture_output=True, encoding="utf-8", timeout=600, env=os.environ | {"HF_HUB_OFFLINE": "1"} | environment,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer(bpe, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    bpe.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """One answer that keeps to the schema and one that breaks it."""
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps({"answer": answer}) + "\n" for answer in ('{"name":"Ann"}', '{"name":3}')))
+    return path
 
 
 def test_inspect_tells_what_a_schema_compiles_to(tmp_path):
@@ -58,6 +83,14 @@ def test_a_drawing_that_cannot_be_written_is_named(tmp_path):
     assert "person.dot cannot be written" in ended.stderr
 
 
+def assert_mistake(ended: subprocess.CompletedProcess[str], words: str) -> None:
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: ")
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
@@ -68,8 +101,143 @@ def test_a_drawing_that_cannot_be_written_is_named(tmp_path):
     ],
 )
 def test_a_mistake_ends_in_one_line(schema, words):
-    ended = fastmask("inspect", schema)
+    assert_mistake(fastmask("inspect", schema), words)
+
+
+def test_a_schema_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "s.json").write_bytes(b"\xff{}")
+    assert_mistake(fastmask("inspect", tmp_path / "s.json"), "s.json cannot be read")
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"x": 1}'])
+def test_a_tokenizer_that_is_none_is_named(tmp_path, content):
+    pytest.importorskip("transformers")
+    folder = tmp_path / "none"
+    if content is not None:
+        folder.mkdir()
+        (folder / "tokenizer.json").write_text(content)
+        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    assert_mistake(fastmask("inspect", PERSON, "--tokenizer", folder), "no tokenizer could be loaded from")
+
+
+def test_a_place_that_cannot_be_written_is_named(corpus, tokenizer, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    asked = (corpus, "--schema", PERSON, "--tokenizer", tokenizer, "--out")
+    assert_mistake(fastmask("annotate", *asked, file), "file/masks.safetensors cannot be written")
+    assert_mistake(fastmask("report", *asked, file / "page.html"), "page.html cannot be written")
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--on-error", "perhaps"), "skip"),
+        (("--limit", "-1"), "0"),
+        (("--max-length", "many"), "integer"),
+        (("--lmit", "3"), "--limit"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_it_may_be(option, words, corpus, tokenizer):
+    ended = fastmask("check", corpus, "--schema", PERSON, "--tokenizer", tokenizer, *option)
     assert ended.returncode == 2
-    assert ended.stderr.startswith("error: ")
-    assert words in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert option[0] in ended.stderr
+    assert words in ended.stderr.replace(option[0], "")
+
+
+def test_what_is_not_installed_is_named():
+    code = "import sys; sys.modules['typer'] = None; from fastmask.__main__ import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=120)
+    assert_mistake(ended, "pip install 'fastmask[cli]'")
+
+
+# ---- what is said, and to whom ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [(), *((command,) for command in COMMANDS)])
+def test_help_shows_an_example_and_the_exit_codes(command):
+    words = " ".join(re.sub(r"[│╭╮╰╯─]", " ", fastmask(*command, "--help").stdout).split())
+    assert f"Example: fastmask {command[0] if command else 'check'}" in words
+    assert "Exit codes: 0 done; 1" in words
+
+
+def test_the_version():
+    import fastmask as fm
+
+    assert fastmask("--version").stdout == f"{fm.__version__}\n"
+
+
+def asked(command, corpus, tokenizer, tmp_path):
+    if command == "inspect":
+        return command, PERSON
+    given = (command, corpus, "--schema", PERSON, "--tokenizer", tokenizer)
+    out = {"check": (), "annotate": ("--out", tmp_path / "out"), "report": ("--out", tmp_path / "page.html")}
+    return *given, *out[command]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_text_json_or_nothing(command, corpus, tokenizer, tmp_path):
+    """Text, one JSON object, or nothing, and the same exit code; never an escape where no terminal is."""
+    arguments = asked(command, corpus, tokenizer, tmp_path)
+    code = 1 if command == "check" else 0
+    shown, told = fastmask(*arguments), fastmask(*arguments, "--json", "--quiet")
+    silent = fastmask(*arguments, "--quiet")
+    assert [ended.returncode for ended in (shown, told, silent)] == [code] * 3, shown.stderr
+    assert shown.stdout
+    assert "\x1b" not in shown.stdout + shown.stderr
+    assert (silent.stdout, silent.stderr) == ("", "")
+    facts = json.loads(told.stdout)
+    assert told.stdout.count("\n") == 1
+    counts = {"inspect": "bytes", "check": "records", "annotate": "read", "report": "records"}
+    assert facts[counts[command]] == (2 if command != "inspect" else facts["bytes"])
+
+
+@posix
+def test_colour_is_for_terminals_that_want_it():
+    import pty
+
+    def error_on_a_terminal(**environment: str) -> str:
+        ours, theirs = pty.openpty()
+        plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+        subprocess.run(
+            [sys.executable, "-m", "fastmask", "inspect", "nowhere"],
+            stderr=theirs, stdin=theirs, stdout=subprocess.DEVNULL, timeout=120,
+            env=plain | {"TERM": "xterm-256color"} | environment,
+        )  # fmt: skip
+        os.close(theirs)
+        said = os.read(ours, 10_000).decode()
+        os.close(ours)
+        return said
+
+    red = re.compile(r"\x1b\[[0-9;]*31")
+    assert red.search(error_on_a_terminal())
+    assert not red.search(error_on_a_terminal(NO_COLOR="1"))
+
+
+@posix
+@pytest.mark.parametrize("options", [(), ("--json",), ("--help",)])
+def test_a_reader_that_leaves_early_is_no_error(options):
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(
+        [sys.executable, "-m", "fastmask", "inspect", PERSON, *options],
+        stdout=write, stderr=subprocess.PIPE, encoding="utf-8", timeout=120,
+    )  # fmt: skip
+    os.close(write)
+    assert ended.stderr == ""
+    assert ended.returncode == 1
+
+
+@posix
+def test_ctrl_c_ends_it_without_a_word(tmp_path):
+    (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    ended = fastmask("inspect", f"{tmp_path / 'slow.py'}:Model")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_commands_and_values_are_completed():
+    def completed(words: str, number: int) -> list[str]:
+        asked = {"_FASTMASK_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(number)}
+        return fastmask(**asked).stdout.split()
+
+    assert completed("fastmask in", 1) == ["inspect"]
+    assert completed("fastmask check a.jsonl --on-error ", 4) == ["raise", "skip", "keep"]

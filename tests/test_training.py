@@ -7,6 +7,7 @@ import math
 import os
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -557,7 +558,7 @@ def test_too_long_is_counted_and_said(treebank, tmp_path, capsys):
         prepare.prepare(tmp_path, treebank=[treebank], max_length=8)
     run = prepare.prepare(tmp_path, treebank=[treebank], heldout=[treebank])
     limit = max(len(example.tokens) for example in run.train) - 1
-    run = prepare.prepare(tmp_path, treebank=[treebank], heldout=[treebank], max_length=limit)
+    run = prepare.prepare(tmp_path, treebank=[treebank], heldout=[treebank], max_length=limit, restart=True)
     left_out = run.numbers()["data"]["too_long"]
     assert 0 < left_out < 72
     assert left_out == 72 - len(run.train) - len(run.heldout)
@@ -568,3 +569,22 @@ def test_too_long_is_counted_and_said(treebank, tmp_path, capsys):
 def test_a_folder_without_a_run(tmp_path):
     with pytest.raises(TrainingError, match="begin one with"):
         open_run(tmp_path)
+
+
+def test_a_run_prepared_again_keeps_its_models_or_is_refused(treebank, tmp_path):
+    prepare.prepare(tmp_path, treebank=[treebank]).record("student", title="a student")
+    before = (tmp_path / "tokenizer" / "tokenizer.json").read_bytes()
+    with pytest.raises(TrainingError, match=r"settings: seed was 0, is now 1\. Give another folder, or --restart"):
+        prepare.prepare(tmp_path, treebank=[treebank], seed=1)
+    assert (tmp_path / "tokenizer" / "tokenizer.json").read_bytes() == before
+    assert prepare.prepare(tmp_path, treebank=[treebank]).numbers()["models"] == {"student": {"title": "a student"}}
+    assert prepare.prepare(tmp_path, treebank=[treebank], seed=1, restart=True).numbers()["models"] == {}
+
+
+def test_programs_that_work_on_one_run_lose_no_record_of_each_other(treebank, tmp_path):
+    run = prepare.prepare(tmp_path, treebank=[treebank])
+    names = [f"model-{i}" for i in range(80)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(lambda name: run.record(name, title=name), names):
+            pass
+    assert sorted(run.numbers()["models"]) == sorted(names)

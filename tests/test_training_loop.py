@@ -217,6 +217,11 @@ def test_a_checkpoint_of_another_configuration_is_refused(stopped, options, chan
     assert [path.name for path in (stopped / "student.checkpoint").iterdir()] == ["4"]
 
 
+def test_without_checkpoints_those_of_another_training_are_left_alone(stopped):
+    stage("student", stopped, penalty=2.0, checkpoint_every=0)
+    assert [path.name for path in (stopped / "student.checkpoint").iterdir()] == ["4"]
+
+
 def test_anew_whatever_was_begun_or_finished(stopped, whole, capsys):
     stage("student", stopped, restart=True, keep_checkpoint=True)
     assert [path.name for path in (stopped / "student.checkpoint").iterdir()] == ["6"]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+from functools import partial
 
 import pytest
 
@@ -187,6 +188,18 @@ def test_sizes_of_models_from_scratch(treebank, tmp_path):
     for sizes in ({"layers": 0, "width": 32}, {"layers": 1, "width": 48}, {"layers": 1, "width": 0}):
         with pytest.raises(TrainingError, match="--width must be a multiple of that; got"):
             tiny_gpt2(**sizes, vocab_size=257, context=8, eos=EOS, seed=0)
+
+
+def test_a_model_by_name_has_sizes_of_its_own(treebank, tmp_path):
+    prepare.prepare(tmp_path, treebank=[treebank])
+    teacher.main(tmp_path, steps=1, layers=1, width=32)
+    for stage in (
+        partial(teacher.main, model="teacher", layers=1),
+        partial(distil.main, student="teacher", width=32),
+        partial(finetune.main, start="teacher", layers=2, width=64),
+    ):
+        with pytest.raises(TrainingError, match="'teacher' has sizes of its own"):
+            stage(tmp_path, steps=1)
 
 
 # --- models that do not fit ----------------------------------------------------------------------------------------

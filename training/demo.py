@@ -48,7 +48,14 @@ def demo(
         # on a machine whose cores have other work.
         torch.set_num_threads(1)
     run = prepare(
-        out, treebank=treebank, heldout=heldout, tokenizer=tokenizer, teacher=teacher, max_length=max_length, seed=seed
+        out,
+        treebank=treebank,
+        heldout=heldout,
+        tokenizer=tokenizer,
+        teacher=teacher,
+        max_length=max_length,
+        seed=seed,
+        restart=True,
     )
     plain, better = new_student(run, student), new_student(run, student)
 

@@ -18,7 +18,7 @@ from training.distillation.terms import distillation_terms
 from training.learning.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
 from training.learning.losses import ON_POLICY_FROM, PENALTY, Objective
 from training.learning.model_digest import model_digest
-from training.learning.models import check_fits, tiny_gpt2
+from training.learning.models import check_fits, require_own_size, tiny_gpt2
 from training.program import (
     Accumulate,
     Chat,
@@ -26,7 +26,6 @@ from training.program import (
     DeviceMap,
     Dtype,
     KeepCheckpoint,
-    Layers,
     OnPolicyFrom,
     OnPolicyMask,
     Penalty,
@@ -34,8 +33,9 @@ from training.program import (
     Restart,
     RunFolder,
     Steps,
-    Width,
+    layers_option,
     program,
+    width_option,
 )
 from training.run import Run, open_run
 
@@ -44,11 +44,19 @@ LEARNING_RATE = 3e-3
 LAYERS, WIDTH = 2, 96
 
 
-def new_student(run: Run, name: str | None = None, layers: int = LAYERS, width: int = WIDTH) -> PreTrainedModel:
-    """A small GPT-2 with fresh weights, or any causal language model."""
+def new_student(
+    run: Run, name: str | None = None, layers: int | None = None, width: int | None = None
+) -> PreTrainedModel:
+    """A small GPT-2 with fresh weights, or any causal language model.
+
+    Raises:
+        TrainingError: the model cannot be loaded, does not fit the run, or is asked for another size than its own.
+    """
     if name:
+        require_own_size(name, layers, width)
         return check_fits("student", run.load(name), run.settings.width, run.settings.max_length)
-    return tiny_gpt2(layers=layers, width=width, seed=run.settings.seed + 1, **run.tiny_model_settings)
+    sizes = {"layers": layers or LAYERS, "width": width or WIDTH}
+    return tiny_gpt2(**sizes, seed=run.settings.seed + 1, **run.tiny_model_settings)
 
 
 def distil(
@@ -105,8 +113,8 @@ def main(
     ] = False,
     name: Annotated[str, typer.Option(help="the student is kept as RUN/NAME")] = "student",
     student: Annotated[str | None, typer.Option(help="start from this model in place of a fresh small one")] = None,
-    layers: Layers = LAYERS,
-    width: Width = WIDTH,
+    layers: Annotated[int | None, layers_option(LAYERS)] = None,
+    width: Annotated[int | None, width_option(WIDTH)] = None,
     teacher: Annotated[str, typer.Option(help="a model of the run, or any other by name or path")] = "teacher",
     dtype: Dtype = "auto",
     device_map: DeviceMap = None,

@@ -16,7 +16,7 @@ import typer
 from rich import print
 from transformers import PreTrainedModel
 
-from training.distil import LAYERS, WIDTH, distil, new_student
+from training.distil import distil, new_student
 from training.distillation.asking import PLAIN, Asking
 from training.distillation.instruction import instruction_of
 from training.errors import TrainingError
@@ -45,7 +45,7 @@ def tuned(run: Run, name: str, steps: int, *, times: int = 1, **options) -> PreT
 
 def distilled(
     run: Run, name: str, steps: int, *, teacher: str = "teacher", times: int = 1,
-    layers: int = LAYERS, width: int = WIDTH, asking: Asking = PLAIN, **objective,
+    layers: int | None = None, width: int | None = None, asking: Asking = PLAIN, **objective,
 ) -> PreTrainedModel:  # fmt: skip
     return distil(
         run, run.load(teacher), new_student(run, None, layers, width), name=name, objective=Objective(**objective),

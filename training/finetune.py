@@ -24,14 +24,14 @@ from training.program import (
     Accumulate,
     CheckpointEvery,
     KeepCheckpoint,
-    Layers,
     OnPolicyFrom,
     OnPolicyMask,
     Restart,
     RunFolder,
     Steps,
-    Width,
+    layers_option,
     program,
+    width_option,
 )
 from training.run import TOKENS_PER_BATCH, Run, open_run
 from training.sampling.on_policy import format_term
@@ -50,8 +50,8 @@ def finetune(
     constrained: bool = False,
     on_policy_mask: float = 0.0,
     on_policy_from: float = ON_POLICY_FROM,
-    layers: int = LAYERS,
-    width: int = WIDTH,
+    layers: int | None = None,
+    width: int | None = None,
     steps: int = FINETUNE_STEPS,
     upkeep: Upkeep = UPKEEP,
 ) -> PreTrainedModel:
@@ -60,7 +60,8 @@ def finetune(
     It learns from `answers`, or from the run's right ones.
 
     Raises:
-        TrainingError: the run has no model `start`; a weight or a beginning of own samples that cannot be.
+        TrainingError: the run has no model `start`, or it is asked for another size than its own; a weight or a
+            beginning of own samples that cannot be.
     """
     models = run.numbers()["models"]
     if start and start not in models:
@@ -94,8 +95,8 @@ def main(
     ] = False,
     on_policy_mask: OnPolicyMask = 0.0,
     on_policy_from: OnPolicyFrom = ON_POLICY_FROM,
-    layers: Layers = LAYERS,
-    width: Width = WIDTH,
+    layers: Annotated[int | None, layers_option(LAYERS)] = None,
+    width: Annotated[int | None, width_option(WIDTH)] = None,
     name: Annotated[str, typer.Option(help="the result is kept as RUN/NAME")] = "finetuned",
     steps: Steps = FINETUNE_STEPS,
     accumulate: Accumulate = 1,

@@ -16,9 +16,10 @@ from training.data.records import Record
 from training.data.sift import NOT_SPELLED, REFUSED, TOO_LONG
 from training.data.tokenizer import add_pad, load_tokenizer, require_same_tokens, train_bpe
 from training.errors import TrainingError
+from training.learning.checkpoints import differences
 from training.learning.models import context_length, device, load_config, logit_width
-from training.program import Heldout, MaxLength, Seed, Tokenizer, Treebank, program
-from training.run import LEFT_OUT, Run, Settings, build, read_and_split, write_json
+from training.program import Heldout, MaxLength, Restart, Seed, Tokenizer, Treebank, program
+from training.run import LEFT_OUT, Run, Settings, build, read_and_split, read_numbers, write_json
 from training.schema import TAGGING
 
 OWN_TREEBANK = Path(__file__).parent / "treebank"
@@ -36,8 +37,15 @@ def prepare(
     teacher: str | None = None,
     max_length: int = MAX_LENGTH,
     seed: int = 0,
+    restart: bool = False,
 ) -> Run:
-    """Starts a run in the folder `out`. A named teacher brings its tokenizer and the width of its logits."""
+    """Starts a run in the folder `out`. A named teacher brings its tokenizer and the width of its logits.
+
+    A run of these very settings keeps its models and their numbers, unless it is to `restart`.
+
+    Raises:
+        TrainingError: `out` holds a run of other settings; the data, the schema or the models named do not do.
+    """
     require_one_task(treebank, jsonl, schema)
     load_schema(schema or TAGGING)  # to find out now what cannot be imported
     if not treebank and not jsonl:
@@ -53,11 +61,12 @@ def prepare(
     if teacher:
         config = load_config(teacher)
         width, max_length = max(width, logit_width(config)), min(max_length, context_length(config) or max_length)
-    loaded.save_pretrained(out / "tokenizer")  # makes the folder, too
     settings = Settings(
         treebank or [], heldout or [], tokenizer or teacher or "trained on the text", width, max_length, seed,
         jsonl or [], schema or TAGGING,
     )  # fmt: skip
+    models = {} if restart else models_kept(out, settings)
+    loaded.save_pretrained(out / "tokenizer")  # makes the folder, too
     run = build(out, settings, training, held_out)
     if teacher and tokenizer:
         require_same_tokens(teacher, run.vocab)
@@ -66,8 +75,25 @@ def prepare(
     counts = count(run, training + held_out)
     report_counts(run, counts)
     run.require_both_sides()
-    write_json(out / "numbers.json", {"settings": vars(settings), "data": counts, "models": {}})
+    write_json(out / "numbers.json", {"settings": vars(settings), "data": counts, "models": models})
     return run
+
+
+def models_kept(folder: Path, settings: Settings) -> dict:
+    """What is known of the models of a run that is prepared again; empty for a new one.
+
+    Raises:
+        TrainingError: it has other settings, so that its models are of no use.
+    """
+    if not (folder / "numbers.json").exists():
+        return {}
+    known = read_numbers(folder)
+    if changes := differences(known["settings"], vars(settings)):
+        raise TrainingError(
+            f"{folder} holds a run of other settings: {'; '.join(changes)}. Give another folder, or --restart to begin"
+            " anew here"
+        )
+    return known["models"]
 
 
 def require_one_task(treebank: list[str] | None, jsonl: list[str] | None, schema: str | None) -> None:
@@ -130,6 +156,7 @@ def main(
     teacher: Annotated[str | None, typer.Option(help="by name or path: its tokenizer and width are used")] = None,
     max_length: MaxLength = MAX_LENGTH,
     seed: Seed = 0,
+    restart: Restart = False,
 ) -> None:
     """Begin a run: read and split a treebank or any task's rows, make the tokenizer, check every answer."""
     prepare(
@@ -142,6 +169,7 @@ def main(
         teacher=teacher,
         max_length=max_length,
         seed=seed,
+        restart=restart,
     )
 
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,8 +20,6 @@ Heldout = Annotated[
 ]
 Tokenizer = Annotated[str | None, typer.Option(help="by name or path; default: the teacher's, or trained on the text")]
 MaxLength = Annotated[int, typer.Option(min=1, help="in tokens; longer examples are counted and left out")]
-Layers = Annotated[int, typer.Option(min=1, help="of a model from scratch")]
-Width = Annotated[int, typer.Option(min=1, help="of a model from scratch: a multiple of 32, the width of a head")]
 Dtype = Annotated[str, typer.Option(help="of the teacher's weights, such as bfloat16; auto: as they were saved")]
 DeviceMap = Annotated[str | None, typer.Option(help="auto spreads the teacher over all devices; default: one device")]
 Steps = Annotated[int, typer.Option(min=1, help="training steps")]
@@ -44,6 +42,15 @@ KeepCheckpoint = Annotated[bool, typer.Option("--keep-checkpoint", help="the new
 Restart = Annotated[bool, typer.Option("--restart", help="anew, whatever was begun or finished under this name")]
 
 
+def layers_option(default: int) -> Any:
+    return typer.Option(min=1, help="of a model from scratch", show_default=str(default))
+
+
+def width_option(default: int) -> Any:
+    said = "of a model from scratch: a multiple of 32, the width of a head"
+    return typer.Option(min=1, help=said, show_default=str(default))
+
+
 def program(stage: Callable) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(stage)
@@ -52,5 +59,6 @@ def program(stage: Callable) -> None:
     except StoppedError as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(128 + stopped.signal)  # as the shell counts
-    except FastmaskError as error:  # its message says what to do; a traceback would only hide it
-        sys.exit(f"error: {error}")
+    except (FastmaskError, OSError) as error:  # its message says what to do; a traceback would only hide it
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)  # as a wrong option

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import fastmask as fm
@@ -54,12 +55,13 @@ class Run:
 
     def record(self, name: str, **facts) -> None:
         """Adds what is known about one model to `numbers.json`."""
-        self._write(name, self.numbers()["models"].get(name, {}) | facts)
+        self._write(name, facts, added=True)
 
-    def _write(self, name: str, facts: dict) -> None:
-        numbers = self.numbers()
-        numbers["models"][name] = facts
-        write_json(self.folder / "numbers.json", numbers)
+    def _write(self, name: str, facts: dict, *, added: bool) -> None:
+        with FileLock(self.folder / ".numbers.lock"):  # other programs may be at work on this run
+            numbers = self.numbers()
+            numbers["models"][name] = (numbers["models"].get(name, {}) if added else {}) | facts
+            write_json(self.folder / "numbers.json", numbers)
 
     def numbers(self) -> dict:
         return read_numbers(self.folder)
@@ -71,7 +73,7 @@ class Run:
         """
         model.save_pretrained(self.folder / name)
         self.tokenizer.save_pretrained(self.folder / name)
-        self._write(name, facts)
+        self._write(name, facts, added=False)
 
     def load(self, name: str, *, dtype: str = "auto", device_map: str | None = None) -> PreTrainedModel:
         """A model of this run, or any other by name or path, with logits for all of the run's tokens.

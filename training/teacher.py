@@ -17,7 +17,7 @@ from training.errors import TrainingError
 from training.learning.gradients import Term
 from training.learning.learn import CHECKPOINT_EVERY, UPKEEP, Upkeep, learn
 from training.learning.losses import cross_entropy
-from training.learning.models import check_fits, tiny_gpt2
+from training.learning.models import check_fits, require_own_size, tiny_gpt2
 from training.learning.streams import EndlessBatches
 from training.program import (
     Accumulate,
@@ -26,13 +26,13 @@ from training.program import (
     DeviceMap,
     Dtype,
     KeepCheckpoint,
-    Layers,
     Prompt,
     Restart,
     RunFolder,
     Steps,
-    Width,
+    layers_option,
     program,
+    width_option,
 )
 from training.run import TOKENS_PER_BATCH, Run, open_run
 
@@ -80,13 +80,13 @@ def train_teacher(
 
 
 def new_teacher(
-    run: Run, layers: int = LAYERS, width: int = WIDTH, instruction: Instruction | None = None
+    run: Run, layers: int | None = None, width: int | None = None, instruction: Instruction | None = None
 ) -> PreTrainedModel:
     """A GPT-2 with fresh weights, and with room for the instruction behind what it says of an input."""
     settings = run.tiny_model_settings
     if instruction:
         settings["context"] += max(instruction.as_read(each).start - each.start for each in run.train + run.heldout)
-    return tiny_gpt2(layers=layers, width=width, seed=run.settings.seed, **settings)
+    return tiny_gpt2(layers=layers or LAYERS, width=width or WIDTH, seed=run.settings.seed, **settings)
 
 
 def sloppy_examples(run: Run, sloppiness: float) -> list[Example]:
@@ -116,8 +116,8 @@ def main(
     sloppiness: Annotated[
         float, typer.Option(min=0, max=1, help="share of the entries that it learns with a slip; 0: clean answers")
     ] = SLOPPINESS,
-    layers: Layers = LAYERS,
-    width: Width = WIDTH,
+    layers: Annotated[int | None, layers_option(LAYERS)] = None,
+    width: Annotated[int | None, width_option(WIDTH)] = None,
     prompt: Prompt = None,
     chat: Chat = False,
     dtype: Dtype = "auto",
@@ -136,6 +136,8 @@ def main(
 
     With --prompt it learns to answer behind that, as it is asked when a student is distilled from it.
     """
+    if model:
+        require_own_size(model, layers, width)
     opened = open_run(run)
     instruction = instruction_of(opened, prompt, chat=chat)
     if model:

@@ -1,5 +1,21 @@
-"""``python -m fastmask``."""
+"""The command ``fastmask``, and ``python -m fastmask``."""
 
-from fastmask.cli import main
+import sys
 
-main()
+__all__ = ["main"]
+
+
+def main() -> None:
+    """The entry point, which needs nothing but Python until it knows that the command line is installed."""
+    try:
+        from fastmask.cli import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        print(f"error: {error}. The command line needs pip install 'fastmask[cli]'", file=sys.stderr)
+        sys.exit(2)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -89,7 +89,7 @@ def learn(
             metrics=Path(f"{folder}.metrics.jsonl"), checkpoints=checkpoints if upkeep.checkpoint_every else None,
         )  # fmt: skip
         on_main_process(lambda: keep(run, name, model, configuration, title=title, history=history, **facts))
-    if not upkeep.keep_checkpoint:
+    if upkeep.checkpoint_every and not upkeep.keep_checkpoint:
         on_main_process(checkpoints.remove)
     return model
 

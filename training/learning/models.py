@@ -46,6 +46,18 @@ def load_config(name: str) -> PretrainedConfig:
 HEAD_WIDTH = 32
 
 
+def require_own_size(name: str, layers: int | None, width: int | None) -> None:
+    """
+    Raises:
+        TrainingError: a size is asked of a model that has one.
+    """
+    if layers or width:
+        raise TrainingError(
+            f"--layers and --width are of a model from scratch, and {name!r} has sizes of its own: leave them out, or"
+            " begin with fresh weights"
+        )
+
+
 def tiny_gpt2(*, layers: int, width: int, vocab_size: int, context: int, eos: int, seed: int) -> PreTrainedModel:
     if layers < 1 or width < 1 or width % HEAD_WIDTH:
         raise TrainingError(

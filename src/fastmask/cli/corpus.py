@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -22,6 +23,7 @@ from fastmask.cli.options import (
     Format,
     MaxLength,
     Prompt,
+    Quiet,
     Schema,
     SchemaColumn,
     Size,
@@ -34,6 +36,7 @@ from fastmask.cli.options import (
     constraints_asked,
     read_asked,
 )
+from fastmask.cli.output import tell
 from fastmask.cli.ray_engine import annotate_on_ray
 from fastmask.constraint import Constraint
 from fastmask.corpus.annotator import Annotator
@@ -42,7 +45,6 @@ from fastmask.corpus.constraints import Constraints
 from fastmask.corpus.mask_file import write_masks
 from fastmask.corpus.shards import write_shards
 from fastmask.corpus.summary import Summary
-from fastmask.errors import InputError
 from fastmask.vocabulary import Vocabulary
 
 __all__ = ["annotate", "check"]
@@ -64,23 +66,22 @@ def check(
     on_error: Broken = "keep",
     max_length: MaxLength = 0,
     strict: Strict = True,
-    limit: Annotated[int, typer.Option(help="findings that are listed")] = 20,
+    limit: Annotated[int, typer.Option(min=0, help="findings that are listed")] = 20,
     canonical: Annotated[bool, typer.Option(help="tokenise answers anew, count those spelled otherwise")] = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Which records of a corpus break the schema: where, what stood there, and what was expected.
 
-    Exit code 0: every record is complete; 1: some are broken, cut off or cannot be judged; 2: a mistake of yours.
-
     Example: fastmask check answers.jsonl --schema person.schema.json --tokenizer gpt2 --answer reply
     """
-    loaded = load_tokenizer(tokenizer)
     records = read_asked(corpus, file_format, on_error, schema_column)
+    loaded = load_tokenizer(tokenizer)
     columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
     constraints = constraints_asked(schema, schema_column, Vocabulary.from_tokenizer(loaded, size or None), strict)
     annotator = Annotator(constraints, columns, loaded, max_length or None)
     found = check_corpus(records, annotator, limit=limit, tokenizer=loaded if canonical else None)
-    typer.echo(json.dumps(found.to_json(), ensure_ascii=False)) if as_json else _print_check(found, canonical)
+    tell(found.to_json(), lambda: _print_check(found, canonical), as_json, quiet)
     raise typer.Exit(0 if found.passed else 1)
 
 
@@ -101,11 +102,12 @@ def annotate(
     on_error: Broken = "keep",
     max_length: MaxLength = 0,
     strict: Strict = True,
-    shard_rows: Annotated[int, typer.Option(help="records of a shard")] = 100_000,
+    shard_rows: Annotated[int, typer.Option(min=1, help="records of a shard")] = 100_000,
     engine: Annotated[
-        str, typer.Option(help="embedded, or ray: a Ray cluster reads, annotates and writes")
+        Literal["embedded", "ray"], typer.Option(help="ray: a Ray cluster reads, annotates and writes")
     ] = "embedded",
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """The corpus with token ids, states and verdicts, as Parquet shards, and its masks in one file beside them.
 
@@ -113,10 +115,8 @@ def annotate(
 
     Example: fastmask annotate answers.jsonl --schema person.schema.json --tokenizer gpt2 --out annotated
     """
-    if engine not in ("embedded", "ray"):
-        raise InputError(f"--engine must be embedded or ray, got {engine!r}")
-    loaded = load_tokenizer(tokenizer)
     records = read_asked(corpus, file_format, on_error if engine == "embedded" else "raise", schema_column)
+    loaded = load_tokenizer(tokenizer)
     columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
     vocabulary = Vocabulary.from_tokenizer(loaded, size or None)
 
@@ -128,13 +128,15 @@ def annotate(
     if isinstance(constraints, Constraint):
         write_masks(constraints, f"{out}/masks.safetensors", auto_mkdir=True)
     if engine == "ray":
-        typer.echo(f"{annotate_on_ray(corpus, file_format, annotator, out):,} records written")
+        written = annotate_on_ray(corpus, file_format, annotator, out)
+        tell({"written": written}, lambda: typer.echo(f"{written:,} records written"), as_json, quiet)
         return
     settings = _fingerprint(fastmask.__version__, constraints, columns, vocabulary, max_length, strict)
+    progress = False if quiet else None  # None: if stderr is a terminal
     summary = write_shards(
-        records, annotator, out, shard_rows=shard_rows, fingerprint=settings, error="error", progress=None
+        records, annotator, out, shard_rows=shard_rows, fingerprint=settings, error="error", progress=progress
     )
-    typer.echo(json.dumps(summary.to_json(), ensure_ascii=False)) if as_json else _print_summary(summary)
+    tell(summary.to_json(), lambda: _print_summary(summary), as_json, quiet)
 
 
 def _fingerprint(version: str, constraints: Constraint | Constraints, *settings: Any) -> str:
@@ -150,7 +152,9 @@ def _fingerprint(version: str, constraints: Constraint | Constraints, *settings:
 def _print_check(found: CorpusCheck, canonical: bool) -> None:
     console = Console()
     for finding in found.findings:
-        console.print(f"[bold]{escape(finding.place)}[/] {escape(_told(finding))}", highlight=False, soft_wrap=True)
+        console.print(
+            f"[bold]{escape(_near(finding.place))}[/] {escape(_told(finding))}", highlight=False, soft_wrap=True
+        )
     table = Table(show_header=False)
     table.add_row("records", f"{found.records:,}")
     table.add_row("tokens", f"{found.tokens:,}")
@@ -161,6 +165,11 @@ def _print_check(found: CorpusCheck, canonical: bool) -> None:
     if canonical:
         table.add_row("spelled otherwise", f"{found.respelled:,}")
     console.print(table)
+
+
+def _near(place: str) -> str:
+    """A place as a reader would name it: without the folder that they are in."""
+    return place.removeprefix(f"{Path.cwd().as_posix()}/")
 
 
 def _told(finding: Any) -> str:
@@ -175,5 +184,5 @@ def _print_summary(summary: Summary) -> None:
     table.add_row("could not be read or judged", f"{summary.broken:,}")
     console = Console()
     for problem in summary.problems:
-        console.print(escape(str(problem)), highlight=False, soft_wrap=True)
+        console.print(escape(_near(str(problem))), highlight=False, soft_wrap=True)
     console.print(table)

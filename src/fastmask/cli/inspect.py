@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +14,8 @@ from rich.text import Text
 
 from fastmask.allowed_counts import allowed_counts
 from fastmask.cli.loading import load_schema, load_vocabulary, write_text
+from fastmask.cli.options import AsJson, Quiet, Size, Strict
+from fastmask.cli.output import tell
 from fastmask.constraint import Constraint
 from fastmask.drawing import dot, svg
 from fastmask.outlines import schema_to_regex
@@ -31,12 +32,13 @@ def inspect(
         str, typer.Argument(help="a JSON schema's file or text, or a pydantic model: module:Name or file.py:Name")
     ],
     tokenizer: Annotated[str, typer.Option(help="a Hugging Face tokenizer, by name or folder")] = "",
-    size: Annotated[int, typer.Option(help="width of the model's logits; 0: that of the tokenizer")] = 0,
-    strict: Annotated[bool, typer.Option(help="refuse a schema of which a part would not be enforced")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead of a table")] = False,
+    size: Size = 0,
+    strict: Strict = True,
     dot_file: Annotated[Path | None, typer.Option("--dot", help="draw the automaton: Graphviz DOT")] = None,
     svg_file: Annotated[Path | None, typer.Option("--svg", help="draw the automaton: SVG; needs Graphviz")] = None,
-    max_nodes: Annotated[int, typer.Option(help="how many states a drawing shows at most")] = 60,
+    max_nodes: Annotated[int, typer.Option(min=1, help="how many states a drawing shows at most")] = 60,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """What a schema compiles to: states, distinct masks, bytes, time. Without a tokenizer: over single bytes.
 
@@ -62,10 +64,8 @@ def inspect(
     for file, draw in ((dot_file, dot), (svg_file, svg)):
         if file:
             write_text(file, draw(constraint, max_nodes))
-    if as_json:
-        typer.echo(json.dumps(facts))
-    else:
-        Console().print(_table(schema if len(schema) <= 60 else None, facts))
+    title = schema if len(schema) <= 60 else None
+    tell(facts, lambda: Console().print(_table(title, facts)), as_json, quiet)
 
 
 def _table(title: str | None, facts: dict[str, int | float | str]) -> Table:

@@ -19,13 +19,13 @@ def load_schema(given: str) -> Any:
     """A file's text, a model named ``module:Name`` or ``path/to/file.py:Name``, or the text itself.
 
     Raises:
-        InputError: it is none of these, or the model cannot be imported.
+        InputError: it is none of these, the file cannot be read, or the model cannot be imported.
     """
     if given.lstrip().startswith(("{", "true", "false")):
         return given
     path = Path(given)
     if path.is_file() and path.suffix != ".py":
-        return path.read_text(encoding="utf-8")
+        return _read_text(path)
     module, colon, name = given.rpartition(":")
     if not colon:
         raise InputError(
@@ -36,6 +36,13 @@ def load_schema(given: str) -> Any:
         return getattr(_import_file(Path(module)) if module.endswith(".py") else _import_module(module), name)
     except Exception as error:  # whatever a module may raise while it is imported
         raise InputError(f"{given!r} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a schema, which is UTF-8 text: {error}") from error
 
 
 def _import_module(name: str) -> ModuleType:
@@ -63,8 +70,8 @@ def load_tokenizer(name: str) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no tokenizer could be loaded from {name!r}: {error}") from error
+    except Exception as error:  # a damaged tokenizer.json raises whatever the libraries stumble over
+        raise InputError(f"no tokenizer could be loaded from {name!r}: {type(error).__name__}: {error}") from error
 
 
 def load_vocabulary(tokenizer: str, size: int) -> Vocabulary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any
 
 import pyarrow as pa
 import typer
@@ -24,7 +24,7 @@ Schema = Annotated[
 ]
 SchemaColumn = Annotated[str, typer.Option(help="instead: the column with each record's own schema, as JSON")]
 Tokenizer = Annotated[str, typer.Option(help="a Hugging Face tokenizer, by name or folder")]
-Size = Annotated[int, typer.Option(help="width of the model's logits; 0: that of the tokenizer")]
+Size = Annotated[int, typer.Option(min=0, help="width of the model's logits; 0: that of the tokenizer")]
 Tokens = Annotated[str, typer.Option(help="the column of token ids")]
 Text = Annotated[str, typer.Option(help="the column of whole texts, prompt and answer in one")]
 Answer = Annotated[str, typer.Option(help="the column of answers, tokenised by themselves")]
@@ -32,20 +32,21 @@ Prompt = Annotated[str, typer.Option(help="the column of prompts, with --answer"
 Start = Annotated[str, typer.Option(help="first constrained token, with --tokens or --text: index or column")]
 After = Annotated[str, typer.Option("--after", help="or: behind the first of these tokens, such as <|endoftext|>")]
 Format = Annotated[str, typer.Option("--format", help="jsonl, csv, text, conllu, parquet, arrow or dataset")]
-Broken = Annotated[str, typer.Option("--on-error", help="what becomes of broken records: raise, skip or keep")]
-MaxLength = Annotated[int, typer.Option(help="tokens that a record may have; 0: any number")]
+Broken = Annotated[OnError, typer.Option("--on-error", help="what becomes of broken records")]
+MaxLength = Annotated[int, typer.Option(min=0, help="tokens that a record may have; 0: any number")]
 Strict = Annotated[bool, typer.Option(help="refuse a schema of which a part would not be enforced")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON object instead of a table")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on stdout instead of text")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="nothing on the terminal but errors, and what --json asks for")
+]
 
 _GUESSED = {"tokens": "input_ids", "answer": "answer", "text": "text"}  # columns that need not be named
 
 
-def read_asked(corpus: list[str], file_format: str, on_error: str, schema_column: str) -> RecordReader:
-    if on_error not in get_args(OnError):
-        raise InputError(f"--on-error must be one of {', '.join(get_args(OnError))}, got {on_error!r}")
+def read_asked(corpus: list[str], file_format: str, on_error: OnError, schema_column: str) -> RecordReader:
     # A schema's own shape varies from record to record, so it is read as the JSON text that it is.
     types = {schema_column: pa.string()} if schema_column else None
-    return read_records(corpus, format=file_format or None, on_error=cast("OnError", on_error), columns=types)
+    return read_records(corpus, format=file_format or None, on_error=on_error, columns=types)
 
 
 def columns_asked(

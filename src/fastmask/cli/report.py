@@ -12,11 +12,13 @@ from fastmask.cli.loading import load_tokenizer
 from fastmask.cli.options import (
     After,
     Answer,
+    AsJson,
     Broken,
     Corpus,
     Format,
     MaxLength,
     Prompt,
+    Quiet,
     Schema,
     Size,
     Start,
@@ -28,6 +30,7 @@ from fastmask.cli.options import (
     constraints_asked,
     read_asked,
 )
+from fastmask.cli.output import tell
 from fastmask.constraint import Constraint
 from fastmask.corpus.annotator import Annotator
 from fastmask.corpus.problems import settle
@@ -56,23 +59,30 @@ def report(
     on_error: Broken = "skip",
     max_length: MaxLength = 0,
     strict: Strict = True,
-    drawn: Annotated[int, typer.Option(help="records that are drawn in full, and as many broken ones")] = 20,
+    drawn: Annotated[int, typer.Option(min=0, help="records that are drawn in full, and as many broken ones")] = 20,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """One HTML file that opens offline: tokens coloured by how many were allowed there, errors, histograms.
 
     Example: fastmask report answers.jsonl --schema person.schema.json --tokenizer gpt2 --out report.html
     """
-    loaded = load_tokenizer(tokenizer)
     records = read_asked(corpus, file_format, on_error, "")
+    loaded = load_tokenizer(tokenizer)
     columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, "")
     con = constraints_asked(schema, "", Vocabulary.from_tokenizer(loaded, size or None), strict)
     if not isinstance(con, Constraint):
         raise InputError("a report is about one schema: say --schema")
     annotator = Annotator(con, columns, loaded, max_length or None)
     try:
-        write_report(out, con, _rows(records, annotator), title=", ".join(corpus), drawn=drawn, drawn_broken=drawn)
+        found = write_report(
+            out, con, _rows(records, annotator), title=", ".join(corpus), drawn=drawn, drawn_broken=drawn
+        )
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}") from error
+    verdicts = dict(zip(VERDICTS, found.verdicts.tolist(), strict=True))
+    facts = {"out": str(out), "records": sum(verdicts.values()), "tokens": found.tokens, "verdicts": verdicts}
+    tell(facts, lambda: typer.echo(f"{out}: {facts['records']:,} records"), as_json, quiet)
 
 
 def _rows(records: RecordReader, annotator: Annotator) -> Iterator[tuple[Any, Any, int, str]]:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from fastmask.constraint import Constraint
+from fastmask.errors import CorpusError
 
 __all__ = ["mask_file_bytes", "write_masks"]
 
@@ -56,10 +57,14 @@ def write_masks(con: Constraint, file: str | os.PathLike[str], **options: Any) -
     """Write the file to a path or an fsspec URL: whole or not at all; ``options`` are the file system's.
 
     Raises:
-        OSError: it cannot be written.
+        CorpusError: it cannot be written.
     """
     from fsspec.core import url_to_fs
 
-    store, path = url_to_fs(os.fspath(file), **options)
-    with store.transaction, store.open(path, "wb") as out:  # a local file takes its name once it is complete
-        out.write(mask_file_bytes(con))
+    content = mask_file_bytes(con)
+    try:
+        store, path = url_to_fs(os.fspath(file), **options)
+        with store.transaction, store.open(path, "wb") as out:  # a local file takes its name once it is complete
+            out.write(content)
+    except Exception as error:  # each store has its own
+        raise CorpusError(f"{os.fspath(file)} cannot be written: {error}") from error

@@ -122,11 +122,12 @@ class ShardFolder:
                 raise OSError(str(error)) from error
             return
         os.replace(temporary, name)
-        folder = os.open(self._path, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the name, too, is to outlast a power cut
-        finally:
-            os.close(folder)
+        if os.name == "posix":  # Windows opens no folders
+            folder = os.open(self._path, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # the name, too, is to outlast a power cut
+            finally:
+                os.close(folder)
 
     def _write(self, file: BinaryIO, tables: Iterable[pa.Table], shard: Shard) -> None:
         writer = None
