@@ -1,14 +1,12 @@
-"""Constrained distillation on a GPU, forward and backward: `python -m benchmarks.gpu_losses`.
+"""Constrained distillation on a GPU, forward and backward, beside what the device's own rate of copying would allow.
 
-Never run so far: no GPU was at hand when it was written. It prints milliseconds, and for fastmask the bytes moved as a
-share of the rate at which the device copies. Bytes are counted as five logits an element: two read forward, two read
-and one written backward. Liger-Kernel's loss takes log-probabilities, so penalty and log-softmax are added to it.
+Never run so far: no GPU was at hand when it was written. Liger-Kernel's loss takes log-probabilities, so penalty and
+log-softmax are added to it.
 """
 
 from __future__ import annotations
 
 import statistics
-import sys
 from collections.abc import Callable
 
 import torch
@@ -16,39 +14,45 @@ from torch import Tensor
 
 import fastmask.torch as fmt
 from benchmarks.groups.losses import PENALTY, Problem, with_mask
+from benchmarks.harness import Race, Report
 from benchmarks.workloads import workloads
 
 ROWS = 4096
-ROUNDS = 20
+WARM_UP = 2  # rounds
+LOGITS_MOVED = 5  # an element: two read forward, two read and one written backward
 COPIED = 1 << 30  # bytes
 OURS = "fastmask, engine=triton"
 
 
-def main() -> None:
+def run(report: Report) -> None:
     if not torch.cuda.is_available():
-        sys.exit("benchmarks.gpu_losses needs a GPU, and torch sees none")
+        report.note("gpu_losses skipped: torch sees no GPU, which Triton's kernels and Liger-Kernel's need")
+        return
     source, target = torch.empty(2, COPIED, dtype=torch.uint8, device="cuda")
-    rate = 2 * COPIED / time(lambda: target.copy_(source))
-    print(f"{torch.cuda.get_device_name()}: copies {rate / 1e9:,.0f} GB/s, read and written")
-    for workload in workloads(quick=False):
-        problem = Problem(workload, ROWS)
-        for dtype in (torch.float32, torch.bfloat16):
-            compare(problem, dtype, rate)
+    rate = 2 * COPIED / statistics.median(rounds(report, lambda: target.copy_(source)))
+    report.note(f"gpu_losses: {torch.cuda.get_device_name()} copies {rate / 1e9:,.0f} GB/s, read and written")
+    problem = Problem(next(workloads(report.settings.quick)), 16 if report.settings.quick else ROWS)
+    for dtype in (torch.float32, torch.bfloat16):
+        compare(report, problem, dtype, rate)
 
 
-def compare(problem: Problem, dtype: torch.dtype, rate: float) -> None:
+def compare(report: Report, problem: Problem, dtype: torch.dtype, rate: float) -> None:
+    """Seconds per element on the device, in turns."""
     student = problem.student.detach().to("cuda", dtype).requires_grad_()
-    ways = losses(problem, student, problem.teacher.to("cuda", dtype))
+    ways = losses(problem, student, problem.teacher.to("cuda", dtype), report)
     require_agreement(student, ways)
-    moved = 5 * student.numel() * student.element_size()
-    print(f"{problem.name}, {dtype}")
-    for name, loss in ways.items():
-        seconds = time(lambda loss=loss: step(student, loss))
-        share = f", {moved / seconds / rate:.0%} of the copy rate" if name == OURS else ""
-        print(f"  {name}: {seconds * 1e3:.2f} ms{share}")
+    name = f"{problem.name} · {torch.cuda.get_device_name()}, {str(dtype).removeprefix('torch.')}"
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(WARM_UP + report.settings.rounds):
+        for way, loss in ways.items():
+            seconds[way].append(time(lambda loss=loss: step(student, loss)) / student.numel())
+    race = Race({way: samples[WARM_UP:] for way, samples in seconds.items()})
+    report.keep("gpu_losses", name, "s/element", race, OURS)
+    moved = LOGITS_MOVED * student.element_size() / rate  # seconds an element
+    report.measure("gpu_losses", name, "five logits an element, at this device's rate of copying", "s/element", [moved])
 
 
-def losses(problem: Problem, student: Tensor, teacher: Tensor) -> dict[str, Callable[[], Tensor]]:
+def losses(problem: Problem, student: Tensor, teacher: Tensor, report: Report) -> dict[str, Callable[[], Tensor]]:
     states, con, allowed = problem.states.cuda(), problem.con.on("cuda"), problem.allowed.cuda()
     compiled = torch.compile(with_mask)
     ways: dict[str, Callable[[], Tensor]] = {
@@ -59,7 +63,7 @@ def losses(problem: Problem, student: Tensor, teacher: Tensor) -> dict[str, Call
     try:
         from liger_kernel.transformers import LigerKLDIVLoss
     except ImportError:
-        print("  Liger-Kernel left out: not installed")
+        report.note("gpu_losses: Liger-Kernel left out, it is not installed")
         return ways
     liger = LigerKLDIVLoss(reduction="batchmean", log_target=True)
     ways["Liger-Kernel"] = lambda: liger(
@@ -84,18 +88,15 @@ def step(student: Tensor, loss: Callable[[], Tensor]) -> tuple[Tensor, ...]:
     return mean.detach(), *torch.autograd.grad(mean, student)
 
 
-def time(run: Callable[[], object]) -> float:
-    """Seconds on the device, the median; two rounds before warm it up."""
-    samples = []
+def rounds(report: Report, work: Callable[[], object]) -> list[float]:
+    return [time(work) for _ in range(WARM_UP + report.settings.rounds)][WARM_UP:]
+
+
+def time(work: Callable[[], object]) -> float:
+    """Seconds on the device."""
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    for _ in range(2 + ROUNDS):
-        begin.record()
-        run()
-        end.record()
-        end.synchronize()
-        samples.append(begin.elapsed_time(end) / 1e3)
-    return statistics.median(samples[2:])
-
-
-if __name__ == "__main__":
-    main()
+    begin.record()
+    work()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / 1e3

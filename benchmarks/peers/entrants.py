@@ -74,7 +74,8 @@ def _entrant(peer: type[Peer], workload: Workload, settings: Settings) -> Entran
     require_allowed(entrant, workload)
     try:
         with time_limit(settings.patience):
-            require_same_masks(entrant, made.regex(workload.format.regex), workload)
+            same_language = entrant.matcher if peer.by_regex else made.regex(workload.format.regex)
+            require_same_masks(entrant, same_language, workload)
     except TimeoutError:
         note = f"has masks that were not compared: {settings.patience:g} s were not enough for the schema's regex"
         return replace(entrant, notes=(*entrant.notes, note))

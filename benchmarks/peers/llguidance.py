@@ -15,6 +15,7 @@ class LLGuidance(Peer):
     name = "llguidance"
     needs: tuple[str, ...] = ("llguidance",)
     accepts_alone = True
+    by_regex = False
     compared = None
 
     def __init__(self, tokenizer: Any) -> None:

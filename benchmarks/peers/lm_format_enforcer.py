@@ -16,6 +16,7 @@ class LMFormatEnforcer(Peer):
     name = "lm-format-enforcer"
     needs = ("lmformatenforcer", "torch")  # its bitmasks are tensors
     accepts_alone = False
+    by_regex = False
     compared = 4  # by a regex, a position with half of the vocabulary takes it ten seconds until its cache knows it
 
     def __init__(self, tokenizer: Any) -> None:

@@ -15,6 +15,7 @@ class OutlinesCore(Peer):
     name = "outlines-core"
     needs = ("outlines_core", "torch")  # its bitmask kernel needs torch
     accepts_alone = True
+    by_regex = True
     compared = None
 
     def __init__(self, tokenizer: Any) -> None:

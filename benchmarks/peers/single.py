@@ -69,6 +69,7 @@ class Peer(Protocol):
     name: str
     needs: tuple[str, ...]  # packages
     accepts_alone: bool  # can it follow an answer without making masks?
+    by_regex: bool  # does it make a regex of a schema, the very one that fastmask reads?
     compared: int | None  # tokens of one answer whose masks are compared with fastmask's; None = whole answers
 
     def __init__(self, tokenizer: Any) -> None: ...

@@ -15,6 +15,7 @@ class XGrammar(Peer):
     name = "xgrammar"
     needs = ("xgrammar",)
     accepts_alone = True
+    by_regex = False
     compared = None
 
     def __init__(self, tokenizer: Any) -> None:
