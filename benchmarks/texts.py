@@ -21,9 +21,20 @@ OWN = REPOSITORY / "training" / "treebank"
 
 COUNT, FEW = 64, 4  # answers drawn, for measuring and for a look at their correctness
 
-_AREAS = "billing delivery returns account security catalogue search mobile payroll warranty".split()
-_MATTERS = "address colour damage delay duplicate language missing password price refund".split()
-_CASES = "first second urgent routine disputed resolved reopened foreign bulk private".split()
+_AREAS = [
+    "billing",
+    "delivery",
+    "returns",
+    "account",
+    "security",
+    "catalogue",
+    "search",
+    "mobile",
+    "payroll",
+    "warranty",
+]
+_MATTERS = ["address", "colour", "damage", "delay", "duplicate", "language", "missing", "password", "price", "refund"]
+_CASES = ["first", "second", "urgent", "routine", "disputed", "resolved", "reopened", "foreign", "bulk", "private"]
 LABELS = [f"{area}/{matter}/{case}" for area in _AREAS for matter in _MATTERS for case in _CASES]
 
 

@@ -17,7 +17,7 @@ from benchmarks.peers.entrants import entrants, time_limit
 from benchmarks.workloads import workloads
 
 
-class Stand_in:
+class StandIn:
     """A peer whose masks are fastmask's own, unless told otherwise."""
 
     name, needs, accepts_alone, by_regex, compared = "stand-in", (), True, False, None
@@ -61,7 +61,7 @@ def taking_part(monkeypatch):
 
 
 def test_peer_that_does_the_same_job_takes_part(taking_part):
-    class Faithful(Stand_in): ...
+    class Faithful(StandIn): ...
 
     (entrant,), notes = taking_part(Faithful)
     assert entrant.tokens == sum(map(len, entrant.answers)) > 0
@@ -69,7 +69,7 @@ def test_peer_that_does_the_same_job_takes_part(taking_part):
 
 
 def test_peer_that_refuses_the_schema_is_noted(taking_part):
-    class Refusing(Stand_in):
+    class Refusing(StandIn):
         def schema(self, text):
             raise RuntimeError("no such keyword\nsecond line")
 
@@ -79,7 +79,7 @@ def test_peer_that_refuses_the_schema_is_noted(taking_part):
 
 
 def test_peer_that_refuses_some_answers_is_timed_on_the_others(taking_part):
-    class Choosy(Stand_in):
+    class Choosy(StandIn):
         def read(self, answer):
             return answer == next(workloads(True, [ARTICLE])).answers[0]
 
@@ -89,7 +89,7 @@ def test_peer_that_refuses_some_answers_is_timed_on_the_others(taking_part):
 
 
 def test_peer_that_refuses_all_answers_is_left_out(taking_part):
-    class Sullen(Stand_in):
+    class Sullen(StandIn):
         def read(self, answer):
             return False
 
@@ -99,7 +99,7 @@ def test_peer_that_refuses_all_answers_is_left_out(taking_part):
 
 
 def test_wrong_mask_ends_the_run(taking_part):
-    class Wrong(Stand_in):
+    class Wrong(StandIn):
         def masks(self, answer, rows):
             super().masks(answer, rows)
             rows[0][0] ^= 1
@@ -109,7 +109,7 @@ def test_wrong_mask_ends_the_run(taking_part):
 
 
 def test_slow_peer_gets_fewer_answers(taking_part):
-    class Slow(Stand_in):
+    class Slow(StandIn):
         def masks(self, answer, rows):
             time.sleep(0.15)
             super().masks(answer, rows)
@@ -120,9 +120,13 @@ def test_slow_peer_gets_fewer_answers(taking_part):
 
 
 def test_time_limit_interrupts_python():
-    with pytest.raises(TimeoutError), time_limit(0.05):
-        while True:
-            pass
+    def endless():
+        with time_limit(0.05):
+            while True:
+                pass
+
+    with pytest.raises(TimeoutError):
+        endless()
 
 
 def test_quantiles_are_times_that_were_measured():

@@ -5,7 +5,9 @@ import json
 import pytest
 
 pytest.importorskip("transformers")
-jsonschema = pytest.importorskip("jsonschema")
+pytest.importorskip("jsonschema")
+
+import jsonschema
 
 import fastmask as fm
 from benchmarks import texts

@@ -133,9 +133,8 @@ def cut(workload: Workload, size: int) -> Workload:
     model["merges"] = [
         [left, right] for left, right in model["merges"] if {left, right, left + right} <= model["vocab"].keys()
     ]
-    description["added_tokens"] = [
-        {**each, "id": size} for each in description["added_tokens"] if each["content"] == eos
-    ]
+    added = [token for token in description["added_tokens"] if token["content"] == eos]
+    description["added_tokens"] = [{**token, "id": size} for token in added]
     description["post_processor"] = None  # it names special tokens that are gone
     smaller = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(description)), eos_token=eos)
     answers = encode(smaller, workload.format.answers(False)[: BATCH * 4])

@@ -1,4 +1,4 @@
-"""llguidance: a parser of Earley's kind over lexemes, which finds each mask when it is asked for, along a token trie."""
+"""llguidance: an Earley parser over lexemes, which finds a mask when it is asked for one, along a token trie."""
 
 from __future__ import annotations
 
