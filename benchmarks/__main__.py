@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,24 +14,32 @@ from rich.console import Console
 import benchmarks.groups.compile
 import benchmarks.groups.corpus
 import benchmarks.groups.generation
+import benchmarks.groups.gpu_losses
+import benchmarks.groups.growth
+import benchmarks.groups.latency
 import benchmarks.groups.linear_losses
 import benchmarks.groups.losses
 import benchmarks.groups.memory
 import benchmarks.groups.rows
 import benchmarks.groups.schemas
 import benchmarks.groups.training_step
+import benchmarks.groups.trees
 import benchmarks.groups.walk
 from benchmarks.harness import Report, Settings
 from benchmarks.reporting.tables import show
 
 GROUPS = {
     "walk": benchmarks.groups.walk.run,
+    "latency": benchmarks.groups.latency.run,
+    "growth": benchmarks.groups.growth.run,
+    "trees": benchmarks.groups.trees.run,
     "rows": benchmarks.groups.rows.run,
     "compile": benchmarks.groups.compile.run,
     "generation": benchmarks.groups.generation.run,
     "corpus": benchmarks.groups.corpus.run,
     "losses": benchmarks.groups.losses.run,
     "linear_losses": benchmarks.groups.linear_losses.run,
+    "gpu_losses": benchmarks.groups.gpu_losses.run,
     "training_step": benchmarks.groups.training_step.run,
     "memory": benchmarks.groups.memory.run,
     "schemas": benchmarks.groups.schemas.run,
@@ -53,12 +62,14 @@ def main(
     console = Console(width=None if sys.stdout.isatty() else 160)
     report = Report(Settings.for_correctness() if quick else Settings())
     for name in names or GROUPS:
-        console.print(f"{name} …")
+        begin = time.perf_counter()
         GROUPS[name](report)
+        console.print(f"{name}: {time.perf_counter() - begin:.0f} s")
     show(report, console)
     path = out or Path("runs", "benchmarks", f"{datetime.now():%Y-%m-%d-%H%M%S}.json")
     report.write(path)
     print(path)
 
 
-typer.run(main)
+if __name__ == "__main__":  # processes that compile schemas import this file too
+    typer.run(main)

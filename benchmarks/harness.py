@@ -22,7 +22,10 @@ from pathlib import Path
 import fastmask as fm
 from benchmarks.targets import TARGETS
 
-PACKAGES = ("fastmask", "outlines_core", "xgrammar", "llguidance", "numpy", "torch", "transformers")
+PACKAGES = (
+    *("fastmask", "outlines_core", "outlines", "xgrammar", "llguidance", "lm-format-enforcer", "liger_kernel"),
+    *("numpy", "torch", "transformers"),
+)
 
 
 # ---- timing ---------------------------------------------------------------------------------------------
@@ -44,12 +47,14 @@ class Settings:
     rounds: int = 11
     seconds: float = 0.005  # a timed region lasts at least this long; a clock tick must not matter
     answers: int = 32  # of the treebank, for every contender that reads one answer after another
-    schemas: int | None = None  # of the schema sample; None = all
+    schemas: int | None = 200  # of the schema sample; None = all
+    schema_seconds: float = 45.0  # that one engine may spend on them
+    patience: float = 5.0  # seconds for a first look at what a peer makes of a workload
     quick: bool = False
 
     @classmethod
     def for_correctness(cls) -> Settings:
-        return cls(rounds=2, seconds=0.0, answers=4, schemas=6, quick=True)
+        return cls(rounds=2, seconds=0.0, answers=4, schemas=6, schema_seconds=5.0, patience=0.5, quick=True)
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,12 @@ class Spread:
     q1: float
     median: float
     q3: float
+    maximum: float | None = None  # runs kept from before it was measured have none
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> Spread:
         q1, median, q3 = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [*samples] * 3
-        return cls(min(samples), q1, median, q3)
+        return cls(min(samples), q1, median, q3, max(samples))
 
 
 @dataclass(frozen=True)
@@ -171,10 +177,14 @@ class Report:
             rounds: so many times the settings' number of them.
         """
         result = race(contenders, replace(self.settings, rounds=rounds * self.settings.rounds))
-        for name in contenders:
+        self.keep(group, workload, unit, result, ours)
+        return result
+
+    def keep(self, group: str, workload: str, unit: str, result: Race, ours: str | None) -> None:
+        """A line for each contender of a race that was run."""
+        for name in result.seconds:
             ratio = None if ours in (None, name) else result.ratio(name, ours)
             self.measurements.append(Measurement(group, workload, name, unit, result.spread(name), ratio))
-        return result
 
     def measure(self, group: str, workload: str, contender: str, unit: str, samples: Sequence[float]) -> None:
         self.measurements.append(Measurement(group, workload, contender, unit, Spread.of(samples)))

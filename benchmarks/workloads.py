@@ -1,81 +1,25 @@
-"""What is measured, and why: schemas, texts and tokenizers, each with its reason.
+"""What is measured: formats under tokenizers, each with its reason.
 
-Reference material (the GUM treebank, real tokenizers, a sample of schemas) is looked for in the folder
-`FASTMASK_SHARED`, by default `shared` beside the repository. Without it the project's own treebank and a BPE
-trained on the spot stand in.
+Real tokenizers and the sample of schemas are looked for in the folder `FASTMASK_SHARED`, by default `shared` beside
+the repository. Without it a BPE trained on the spot stands in.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from outlines_core.json_schema import build_regex_from_schema
-from pydantic import BaseModel
 
 import fastmask as fm
-import training.schema
+from benchmarks.formats import ARTICLE, FORMATS, Format
+from benchmarks.texts import SHARED, treebank
 from training.data.tokenizer import train_bpe
-from training.data.treebank import read_treebank
-from training.schema import answer
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("FASTMASK_SHARED") or REPOSITORY.parent / "shared")
-OWN = REPOSITORY / "training" / "treebank"
-
-# ---- schemas --------------------------------------------------------------------------------------------
-
-
-class AnnotatedToken(BaseModel):
-    text: str
-    pos: str
-
-
-class AnnotatedSentence(BaseModel):
-    tokens: list[AnnotatedToken]
-
-
-@dataclass(frozen=True)
-class Schema:
-    name: str
-    reason: str
-    text: str  # the same JSON goes to every engine
-
-    @cached_property
-    def regex(self) -> str:
-        return build_regex_from_schema(self.text)
-
-
-SCHEMAS = [
-    Schema(
-        "article",
-        "the worked example: free strings, where half of the vocabulary is allowed",
-        json.dumps(AnnotatedSentence.model_json_schema()),
-    ),
-    Schema(
-        "upos",
-        "the tag is one of 17: many states that allow a handful of tokens",
-        json.dumps(training.schema.AnnotatedSentence.model_json_schema()),
-    ),
-]
-
-# ---- texts ----------------------------------------------------------------------------------------------
-
-
-def treebank(quick: bool = False) -> tuple[str, list[str]]:
-    """(name, answers): what a tagger is to say about each sentence of the article's corpus, or of our own."""
-    gum = SHARED / "data" / "gum" / "en_gum-dev.conllu"
-    name, files = ("GUM dev", [gum]) if gum.exists() and not quick else ("own treebank", sorted(OWN.glob("*.conllu")))
-    return name, [answer(sentence.words) for sentence in read_treebank(files)]
-
 
 # ---- tokenizers -----------------------------------------------------------------------------------------
 
@@ -86,25 +30,26 @@ TOKENIZERS = {
 }
 
 
-def tokenizers(texts: list[str], quick: bool = False) -> dict[str, Any]:
-    """The real tokenizers at hand, else one that is trained on the texts."""
+@cache
+def tokenizers(quick: bool = False) -> dict[str, Any]:
+    """The real tokenizers at hand, else one that is trained on the treebank's answers."""
     from transformers import AutoTokenizer
 
     folders = {name: SHARED / "tokenizers" / name for name in TOKENIZERS}
     found = {name: folder for name, folder in folders.items() if folder.is_dir() and not quick}
     if not found:
-        return {"own BPE": train_bpe(texts)}
+        return {"own BPE": train_bpe(treebank(quick))}
     return {name: AutoTokenizer.from_pretrained(folder) for name, folder in found.items()}
 
 
 # ---- all together ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Workload:
-    """One schema, one tokenizer, the answers in its tokens."""
+    """One format, one tokenizer, the answers in its tokens."""
 
-    schema: Schema
+    format: Format
     tokenizer_name: str
     tokenizer: Any
     vocabulary: fm.Vocabulary
@@ -112,24 +57,37 @@ class Workload:
 
     @property
     def name(self) -> str:
-        return f"{self.schema.name} · {self.tokenizer_name}"
+        return f"{self.format.name} · {self.tokenizer_name}"
 
     def constraint(self) -> fm.Constraint:
-        return fm.Constraint.from_schema(self.schema.text, self.vocabulary)
+        return fm.Constraint.from_schema(self.format.schema, self.vocabulary)
 
     def sample(self, count: int) -> list[list[int]]:
         """``count`` answers from all over the corpus."""
         return self.answers[:: max(1, len(self.answers) // count)][:count]
 
 
-def workloads(quick: bool = False, schemas: list[Schema] = SCHEMAS) -> Iterator[Workload]:
-    """Every schema under every tokenizer."""
-    _, texts = treebank(quick)
-    for name, tokenizer in tokenizers(texts, quick).items():
-        vocabulary = fm.Vocabulary.from_tokenizer(tokenizer)
-        answers = encode(tokenizer, texts)
-        for schema in schemas:
-            yield Workload(schema, name, tokenizer, vocabulary, answers)
+def workloads(quick: bool = False, formats: Sequence[Format] = FORMATS) -> Iterator[Workload]:
+    """Every format under the first tokenizer, the article's alone under the others too.
+
+    Not the whole product: what a format costs shows under one vocabulary, what a vocabulary costs with one format.
+    """
+    for number, name in enumerate(tokenizers(quick)):
+        for each in formats:
+            if number == 0 or each is ARTICLE:
+                yield workload(each, name, quick)
+
+
+@cache
+def workload(format: Format, tokenizer_name: str, quick: bool = False) -> Workload:
+    tokenizer = tokenizers(quick)[tokenizer_name]
+    answers = encode(tokenizer, format.answers(quick))
+    return Workload(format, tokenizer_name, tokenizer, vocabulary(tokenizer_name, quick), answers)
+
+
+@cache
+def vocabulary(tokenizer_name: str, quick: bool = False) -> fm.Vocabulary:
+    return fm.Vocabulary.from_tokenizer(tokenizers(quick)[tokenizer_name])
 
 
 def encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:

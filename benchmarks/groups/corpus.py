@@ -8,11 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 import fastmask as fm
+from benchmarks.formats import ARTICLE
 from benchmarks.groups.walk import each
 from benchmarks.harness import Contender, Report
-from benchmarks.peers.batch import fastmask_rows, installed
-from benchmarks.peers.single import OutlinesCore
-from benchmarks.workloads import SCHEMAS, Workload, treebank, workloads
+from benchmarks.peers import OutlinesCore, installed
+from benchmarks.peers.batch import BATCHES, fastmask_rows
+from benchmarks.peers.entrants import engine, memory_for
+from benchmarks.workloads import Workload, workloads
 from fastmask.corpus import Annotator, Columns
 from fastmask.corpus.tokenising import token_ids
 
@@ -22,7 +24,7 @@ OURS = "fastmask, annotate"
 
 
 def run(report: Report) -> None:
-    for workload in workloads(report.settings.quick, SCHEMAS[:1]):
+    for workload in workloads(report.settings.quick, [ARTICLE]):
         con = workload.constraint()
         over_arrow(report, workload, con)
         beside_batches(report, workload, con)
@@ -62,9 +64,8 @@ def require_complete(table: pa.Table) -> None:
 def stepped(report: Report, workload: Workload) -> Contender:
     """The article's function: for each record a fresh matcher, for each token a mask and a step."""
     answers = workload.sample(report.settings.answers)
-    matcher = OutlinesCore(workload.tokenizer).schema(workload.schema.text)
-    memory = np.zeros((max(map(len, answers)) + 1, (workload.vocabulary.size + 31) // 32), np.int32)
-    return Contender(each(answers, matcher.masks, matcher.rows(memory)), sum(map(len, answers)))
+    matcher = engine(OutlinesCore, workload.tokenizer).schema(workload.format.schema)
+    return Contender(each(answers, matcher.masks, matcher.rows(memory_for(answers, workload))), sum(map(len, answers)))
 
 
 # ---- beside batched engines -----------------------------------------------------------------------------
@@ -82,8 +83,8 @@ def beside_batches(report: Report, workload: Workload, con: fm.Constraint) -> No
         "fastmask, states and packed masks": Contender(partial(fastmask_rows, con, tokens, masks), tokens.size, before),
     }
     peers = []
-    for peer in installed(report.note):
-        matcher = peer(workload.tokenizer, workload.schema.text, len(rows), threads)
+    for peer in installed(report.note, tuple(BATCHES)):
+        matcher = peer(engine(BATCHES[peer], workload.tokenizer), workload.format.schema, len(rows), threads)
         if not matcher.follow(tokens, masks):
             raise AssertionError(f"{peer.name} refuses a token of {workload.name}")
         contenders[peer.name] = Contender(partial(matcher.follow, tokens, masks), tokens.size)
@@ -101,7 +102,7 @@ def beside_batches(report: Report, workload: Workload, con: fm.Constraint) -> No
 
 def from_text(report: Report, workload: Workload, con: fm.Constraint) -> None:
     """Answers as text: how much of the time is the tokenizer's, in the fastest way of asking it for ids."""
-    _, answers = treebank(report.settings.quick)
+    answers = workload.format.answers(report.settings.quick)
     table = pa.table({"answer": answers})
     annotator = Annotator(con, Columns(answer="answer"), workload.tokenizer)
     require_complete(annotator(table))

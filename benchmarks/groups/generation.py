@@ -1,13 +1,12 @@
-"""One step of generation in transformers: the logits processor beside xgrammar's, and its share of the step.
+"""One step of generation in transformers: the logits processor beside its peers', and its share of the step.
 
 Processors are called as `generate` calls them, step by step along real answers, each answer a row of the batch.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,52 +14,59 @@ import torch
 from torch import Tensor
 
 import fastmask as fm
+from benchmarks.formats import ARTICLE
 from benchmarks.harness import Contender, Report
-from benchmarks.peers.single import XGrammar, installed
-from benchmarks.workloads import SCHEMAS, Workload, encode, treebank, workloads
+from benchmarks.peers import installed
+from benchmarks.peers.processors import PROCESSORS, Processor, ProcessorMaker, XGrammarProcessor
+from benchmarks.texts import sentences
+from benchmarks.workloads import Workload, encode, workloads
 from fastmask.hf import ConstraintLogitsProcessor
-from training.schema import to_json
+from training.schema import answer
 
 BATCHES = (1, 16, 64)
 STEPS = 40
 SHORT, LONG = 16, 2048  # tokens of the texts whose steps are compared
 PEER_FROM = {16: "generation.batch", 64: "generation.batch", 1: "generation.single"}
-OURS, THEIRS = "fastmask", "xgrammar, contrib.hf.LogitsProcessor"
-
-Processor = Callable[[Tensor, Tensor], Tensor]
+OURS = "fastmask"
 
 
 def run(report: Report) -> None:
-    for workload in workloads(report.settings.quick, SCHEMAS[:1]):
+    for workload in workloads(report.settings.quick, [ARTICLE]):
         con = workload.constraint()
         for batch in BATCHES[:1] if report.settings.quick else BATCHES:
-            beside_xgrammar(report, workload, con, batch)
+            beside_peers(report, workload, con, batch)
         as_texts_grow(report, workload, con)
     if not report.settings.quick:
         share_of_a_step(report)
 
 
-# ---- beside the peer ------------------------------------------------------------------------------------
+# ---- beside the peers -----------------------------------------------------------------------------------
 
 
-def beside_xgrammar(report: Report, workload: Workload, con: fm.Constraint, batch: int) -> None:
+def beside_peers(report: Report, workload: Workload, con: fm.Constraint, batch: int) -> None:
     steps = prefixes(workload, batch, STEPS)
     scores = torch.randn(batch, con.vocab_size)
     contenders = {OURS: Contender(partial(generation, partial(ConstraintLogitsProcessor, con), steps, scores), STEPS)}
     require_masks(ConstraintLogitsProcessor(con), steps, scores, con)
-    if XGrammar in installed(report.note):
-        theirs = xgrammar_processor(workload)
-        require_allowed(theirs(), steps, scores)
-        contenders[THEIRS] = Contender(partial(generation, theirs, steps, scores.clone()), STEPS)
+    for peer in installed(report.note, PROCESSORS):
+        make = processor_maker(peer, workload)
+        require_allowed(make(), steps, scores, peer.name)
+        contenders[peer.name] = Contender(partial(generation, make, steps, scores.clone()), STEPS)
     name = f"{workload.name}, batch {batch}"
     race = report.race("generation", name, "s/step", contenders, OURS)
-    if THEIRS in contenders:
-        report.find_ratio(PEER_FROM[batch], name, race, THEIRS, OURS)
+    if XGrammarProcessor.name in contenders:
+        report.find_ratio(PEER_FROM[batch], name, race, XGrammarProcessor.name, OURS)
+
+
+@cache
+def processor_maker(peer: type[ProcessorMaker], workload: Workload) -> ProcessorMaker:
+    """Compiled once for all batches."""
+    return peer(workload.tokenizer, workload.format.schema)
 
 
 def generation(make: Callable[[], Processor], steps: list[Tensor], scores: Tensor) -> None:
-    """One call of `generate`, without the model. xgrammar writes into the scores, which are then masked already:
-    that costs it no more and no less."""
+    """One call of `generate`, without the model. The peers write into the scores, which are then masked already:
+    that costs them no more and no less."""
     processor = make()
     for ids in steps:
         processor(ids, scores)
@@ -73,13 +79,6 @@ def prefixes(workload: Workload, batch: int, steps: int) -> list[Tensor]:
     return [ids[:, :t].contiguous() for t in range(steps)]
 
 
-def xgrammar_processor(workload: Workload) -> Callable[[], Processor]:
-    from xgrammar.contrib.hf import LogitsProcessor
-
-    grammar = XGrammar(workload.tokenizer).compile(workload.schema.text)
-    return partial(LogitsProcessor, grammar)
-
-
 def require_masks(processor: Processor, steps: list[Tensor], scores: Tensor, con: fm.Constraint) -> None:
     """Exactly the allowed tokens' scores, at each step."""
     for ids in steps:
@@ -89,12 +88,12 @@ def require_masks(processor: Processor, steps: list[Tensor], scores: Tensor, con
             raise AssertionError(f"the processor masks otherwise than {con!r} at step {ids.shape[1]}")
 
 
-def require_allowed(processor: Processor, steps: list[Tensor], scores: Tensor) -> None:
+def require_allowed(processor: Processor, steps: list[Tensor], scores: Tensor, name: str) -> None:
     """The peer allows what comes next in every row."""
     for ids, following in pairwise(steps):
         masked = processor(ids, scores.clone())
         if not masked.gather(1, following[:, -1:]).isfinite().all():
-            raise AssertionError(f"xgrammar forbids token {ids.shape[1]} of an answer that it accepts")
+            raise AssertionError(f"{name} forbids token {ids.shape[1]} of an answer that it accepts")
 
 
 # ---- as texts grow --------------------------------------------------------------------------------------
@@ -116,8 +115,8 @@ def as_texts_grow(report: Report, workload: Workload, con: fm.Constraint) -> Non
 
 def long_answer(workload: Workload, quick: bool) -> list[int]:
     """One answer about as many words as it takes."""
-    words = [word for text in treebank(quick)[1] for word in json.loads(text)["tokens"]]
-    return encode(workload.tokenizer, [to_json({"tokens": words[:LONG]})])[0]
+    words = [word for words in sentences(quick) for word in words]
+    return encode(workload.tokenizer, [answer(words[:LONG])])[0]
 
 
 def last_step(con: fm.Constraint, text: list[int], scores: Tensor) -> Contender:
@@ -138,7 +137,7 @@ def last_step(con: fm.Constraint, text: list[int], scores: Tensor) -> Contender:
 
 def share_of_a_step(report: Report) -> None:
     """Beside one forward of a GPT-2 of 124 M parameters (untrained: its speed is the same) with its cache filled."""
-    workload = next(workload for workload in workloads(schemas=SCHEMAS[:1]))
+    workload = next(workloads(formats=[ARTICLE]))
     con, model = workload.constraint(), gpt2(workload.vocabulary.size)
     for batch in BATCHES:
         ids = prefixes(workload, batch, STEPS)[-1]

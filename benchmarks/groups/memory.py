@@ -7,9 +7,12 @@ import subprocess
 import sys
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from benchmarks.harness import Report, Spread
-from benchmarks.workloads import workloads
+from benchmarks.workloads import padded, workloads
 
 HEAVY = ("torch", "transformers", "outlines_core", "pydantic", "datasets")
 
@@ -19,6 +22,7 @@ IMPORT = "import sys, time; begin = time.perf_counter(); import {}; print(time.p
 
 def run(report: Report) -> None:
     constraint_size(report)
+    stored_positions(report)
     import_time(report)
 
 
@@ -28,6 +32,30 @@ def constraint_size(report: Report) -> None:
         con.bitmask(np.arange(con.num_states))
         report.measure("memory", workload.name, f"fastmask, {con.num_states} states", "bytes", [con.nbytes])
         report.find("memory.constraint", workload.name, con.nbytes)
+
+
+def stored_positions(report: Report) -> None:
+    """What a corpus keeps of each position: a state id, or the mask itself."""
+    for workload in workloads(report.settings.quick):
+        con = workload.constraint()
+        tokens, lengths = padded(workload.answers)
+        states = con.walk(tokens, lengths=lengths)[np.arange(tokens.shape[1]) < lengths[:, None]]
+        narrow = states.astype(np.int16 if con.num_states <= np.iinfo(np.int16).max else np.int32)
+        kept = {
+            "fastmask, state ids, zstd Parquet": parquet_bytes(narrow) / len(states),
+            f"fastmask, state ids, {narrow.dtype}": narrow.itemsize,
+            "fastmask, state ids, int32": states.itemsize,
+            "any engine, packed mask": con.bitmask(states[:1]).nbytes,
+            "any engine, bool mask": con.allowed(states[:1]).nbytes,
+        }
+        for name, nbytes in kept.items():
+            report.measure("memory", f"stored · {workload.name}", name, "bytes/position", [nbytes])
+
+
+def parquet_bytes(states: npt.NDArray[np.integer]) -> int:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"states": states}), sink, compression="zstd")
+    return sink.getvalue().size
 
 
 def import_time(report: Report) -> None:

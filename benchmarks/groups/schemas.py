@@ -1,135 +1,116 @@
-"""Compile times over schemas from the wild: all those of the sample that outlines-core can translate to a regex.
+"""Schemas from the wild: how long each engine takes from a schema to its first mask, and how many it compiles at all.
 
-Translating and compiling happen in another process with a limit on its memory, replaced when it dies or falls silent:
-outlines-core's translation can take all memory there is, and can be neither limited nor interrupted from inside.
+fastmask stands here twice: by its schemas, where it refuses what it could not enforce, and by the regexes that
+outlines-core makes of them. What is lost, or refused, counts with the time it took, so that p99 and max cannot flatter.
 """
 
 from __future__ import annotations
 
-import multiprocessing as mp
-import time
+import json
 from collections import Counter
-from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from random import Random
+from typing import Any
 
 import numpy as np
 
-import fastmask as fm
 from benchmarks.harness import Report
-from benchmarks.workloads import schema_sample, tokenizers, treebank
+from benchmarks.peers import installed
+from benchmarks.peers.compilers import BY_REGEX, COMPILED, OURS, PEERS, UNTRANSLATED, Outcome, compile_all
+from benchmarks.workloads import schema_sample, tokenizers
 
-TIMEOUT = 40.0  # seconds for one step; the compiler's own budget is 30
-MEMORY = 6 << 30  # bytes; the compiler's own budget is 2 GiB
-
-UNTRANSLATED, COMPILED, LOST = "without a regex", "compiled", "lost (process died or fell silent)"
-
-
-class Outcome(NamedTuple):
-    kind: str  # one of the above, or the name of the error
-    seconds: float = 0.0
+NOT_YET_ENFORCED = (
+    "schemas: a compiled schema is not yet an enforced one: some engines drop keywords without a word, "
+    "fastmask refuses those that it would have to drop"
+)
 
 
 def run(report: Report) -> None:
-    schemas = schema_sample()[: report.settings.schemas]
-    if not schemas:
+    everything = schema_sample()
+    if not everything:
         report.note("schemas skipped: the shared folder with JSONSchemaBench's sample is not at hand")
         return
-    _, texts = treebank(report.settings.quick)
-    name, tokenizer = next(iter(tokenizers(texts, report.settings.quick).items()))
-    outcomes = compile_all(schemas, fm.Vocabulary.from_tokenizer(tokenizer))
+    # At random, so that an engine which has no time for all of them has seen a sample of every kind too.
+    schemas = Random(0).sample(everything, min(len(everything), report.settings.schemas or len(everything)))
+    name, tokenizer = next(iter(tokenizers(report.settings.quick).items()))
+    report.note(f"schemas: {len(schemas)} of the sample's {len(everything)}, at random")
+    report.note(NOT_YET_ENFORCED)
+    engines = [OURS, BY_REGEX, *(peer.name for peer in installed(report.note, PEERS))]
+    outcomes = {engine: compile_all(engine, tokenizer, schemas, report.settings.schema_seconds) for engine in engines}
+    for engine, seen in outcomes.items():
+        times(report, name, engine, seen)
+        kinds = Counter(outcome.kind for outcome in seen)
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        report.note(f"schemas: {engine}: {told}, of {len(seen)}")
+    coverage(report, name, schemas, outcomes)
+    targets(report, name, outcomes[BY_REGEX])
 
-    kinds = Counter(outcome.kind for outcome in outcomes)
-    report.note(f"schemas: {', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}, of {len(schemas)}")
-    # What was refused or lost counts with the time it took, so that p99 and max cannot flatter.
-    seconds = [outcome.seconds for outcome in outcomes if outcome.kind != UNTRANSLATED]
-    figures = {"p50": np.median(seconds), "p90": np.quantile(seconds, 0.9), "p99": np.quantile(seconds, 0.99)}
-    for figure, value in {**figures, "max": max(seconds)}.items():
-        report.measure("schemas", name, f"fastmask, {figure}", "s", [float(value)])
-    report.find("schemas.p50", name, float(figures["p50"]))
-    report.find("schemas.p99", name, float(figures["p99"]))
-    compiled = kinds[COMPILED]
+
+# ---- time -------------------------------------------------------------------------------------------------
+
+
+def tried(outcomes: list[Outcome]) -> list[float]:
+    return [outcome.seconds for outcome in outcomes if outcome.kind != UNTRANSLATED]
+
+
+def times(report: Report, name: str, engine: str, outcomes: list[Outcome]) -> None:
+    seconds = tried(outcomes)
+    for quantile, share in {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}.items():
+        report.measure("schemas", name, f"{engine}, {quantile}", "s", [float(np.quantile(seconds, share))])
+
+
+def targets(report: Report, name: str, outcomes: list[Outcome]) -> None:
+    seconds, compiled = tried(outcomes), sum(outcome.kind == COMPILED for outcome in outcomes)
+    report.find("schemas.p50", name, float(np.median(seconds)))
+    report.find("schemas.p99", name, float(np.quantile(seconds, 0.99)))
     report.find("schemas.compiled", f"{name} · {compiled} of {len(seconds)}", compiled / len(seconds))
 
 
-def compile_all(schemas: list[str], vocabulary: fm.Vocabulary) -> list[Outcome]:
-    outcomes = []
-    worker = Worker(vocabulary)
-    for schema in schemas:
-        outcomes.append(worker.compile(schema))
-        if not worker.alive:
-            worker = Worker(vocabulary)
-    worker.end()
-    return outcomes
+# ---- coverage ---------------------------------------------------------------------------------------------
 
 
-class Worker:
-    """A process that compiles one schema after another; it ends itself when it gives no answer in time."""
-
-    def __init__(self, vocabulary: fm.Vocabulary) -> None:
-        context = mp.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, vocabulary), daemon=True)
-        self.process.start()
-        theirs.close()  # so that the end of the process is the end of the pipe
-        self.alive = self.receive() is not None
-
-    def compile(self, schema: str) -> Outcome:
-        self.pipe.send(schema)
-        if not self.receive():
-            return Outcome(UNTRANSLATED)
-        begin = time.perf_counter()
-        return self.receive() or Outcome(LOST, time.perf_counter() - begin)
-
-    def receive(self) -> Any:
-        """The worker's next word; None, and the worker's end, if there is none."""
-        try:
-            if self.pipe.poll(TIMEOUT):
-                return self.pipe.recv()
-        except EOFError:
-            pass
-        self.end()
-        return None
-
-    def end(self) -> None:
-        self.alive = False
-        self.process.kill()
-        self.process.join()
+def coverage(report: Report, name: str, schemas: list[str], outcomes: dict[str, list[Outcome]]) -> None:
+    """The share of all that compile, of those that refer to themselves, and of the largest."""
+    large = np.quantile([len(schema) for schema in schemas], 0.9)
+    populations: dict[str, Callable[[str], bool]] = {
+        name: lambda _: True,
+        f"{name} · recursive": lambda schema: is_recursive(json.loads(schema)),
+        f"{name} · the largest tenth": lambda schema: len(schema) >= large,
+    }
+    for population, belongs in populations.items():
+        for engine, seen in outcomes.items():
+            pairs = zip(schemas, seen, strict=False)  # some had no time for the last ones
+            found = [outcome.kind == COMPILED for schema, outcome in pairs if belongs(schema)]
+            if found:
+                report.measure("schemas", population, f"{engine}, compiled", "of all", [sum(found) / len(found)])
 
 
-def serve(pipe: Connection, vocabulary: fm.Vocabulary) -> None:
-    limit_memory()
-    _ = vocabulary.core  # the trie belongs to the tokenizer's set-up
-    fm.Constraint.from_regex("warm-up", vocabulary)
-    pipe.send("ready")
-    while True:
-        regex = translate(pipe.recv())
-        pipe.send(regex is not None)
-        if regex is not None:
-            pipe.send(compile_one(regex, vocabulary))
+def is_recursive(schema: Any) -> bool:
+    """Does a reference lead back to a place that it stands in?"""
+    done: set[str] = set()
+
+    def returns(part: Any, within: frozenset[str]) -> bool:
+        if isinstance(part, list):
+            return any(returns(item, within) for item in part)
+        if not isinstance(part, dict):
+            return False
+        reference = part.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#"):
+            if reference in within:
+                return True
+            if reference not in done:
+                done.add(reference)
+                if returns(target(schema, reference), within | {reference}):
+                    return True
+        return any(returns(value, within) for value in part.values())
+
+    return returns(schema, frozenset({"#"}))
 
 
-def limit_memory() -> None:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-
-
-def translate(schema: str) -> str | None:
-    from outlines_core.json_schema import build_regex_from_schema
-
-    try:
-        return build_regex_from_schema(schema)
-    except (ValueError, TypeError):
-        return None
-
-
-def compile_one(regex: str, vocabulary: fm.Vocabulary) -> Outcome:
-    begin = time.perf_counter()
-    try:
-        fm.Constraint.from_regex(regex, vocabulary)
-        kind = COMPILED
-    except fm.FastmaskError as error:
-        kind = type(error).__name__
-    return Outcome(kind, time.perf_counter() - begin)
+def target(schema: Any, reference: str) -> Any:
+    """What a local reference (a JSON pointer, RFC 6901) names; None if there is nothing."""
+    part = schema
+    for step in reference.lstrip("#").split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
+        part = part.get(step) if isinstance(part, dict) else None
+    return part

@@ -78,7 +78,7 @@ def main(
 def prepared(quick: bool) -> Inputs:
     workload = next(iter(workloads(quick)))
     tokens, lengths = padded(workload.answers)
-    return Inputs(workload.name, workload.schema.text, workload.vocabulary, tokens, lengths)
+    return Inputs(workload.name, workload.format.schema, workload.vocabulary, tokens, lengths)
 
 
 def instructions(counter: Counter, name: str, repeats: int, inputs: Path) -> float:

@@ -1,4 +1,4 @@
-"""The engines that follow whole batches of answers in step, on all threads, each by its own batched calls.
+"""The engines that follow whole batches of answers in step, each by its own batched calls.
 
 A `BatchMatcher` reads a rectangle of tokens [B, T]: at each step one mask a row is filled, then each row's token
 accepted. `states` is all that: what they have to do to know where each row stands and what it allows.
@@ -6,39 +6,39 @@ accepted. `states` is all that: what they have to do to know where each row stan
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 import fastmask as fm
-from benchmarks.peers.single import LLGuidance, XGrammar
-
-Masks = npt.NDArray[np.int32]  # [B, ceil(V / 32)]
+from benchmarks.peers.llguidance import LLGuidance
+from benchmarks.peers.single import Rows
+from benchmarks.peers.xgrammar import XGrammar
 
 
 class BatchMatcher(Protocol):
     name: str
+    needs: tuple[str, ...]  # packages
 
-    def __init__(self, tokenizer: Any, schema: str, rows: int, threads: int) -> None: ...
+    def __init__(self, engine: Any, schema: str, rows: int, threads: int) -> None: ...
 
-    def follow(self, tokens: npt.NDArray[np.int64], masks: Masks) -> bool:
+    def follow(self, tokens: npt.NDArray[np.int64], masks: Rows) -> bool:
         """Fill ``masks`` before each column of ``tokens`` [B, T] and accept it. Was every token accepted?"""
 
 
-class XGrammarBatch:
+class XGrammarBatch(BatchMatcher):
     name = "xgrammar, BatchGrammarMatcher"
+    needs = XGrammar.needs
 
-    def __init__(self, tokenizer: Any, schema: str, rows: int, threads: int) -> None:
+    def __init__(self, engine: XGrammar, schema: str, rows: int, threads: int) -> None:
         import xgrammar
 
-        grammar = XGrammar(tokenizer).compile(schema)
+        grammar = engine.compile(schema)
         self.matchers = [xgrammar.GrammarMatcher(grammar) for _ in range(rows)]
         self.batch = xgrammar.BatchGrammarMatcher(max_threads=threads)
 
-    def follow(self, tokens: npt.NDArray[np.int64], masks: Masks) -> bool:
+    def follow(self, tokens: npt.NDArray[np.int64], masks: Rows) -> bool:
         import torch
 
         for matcher in self.matchers:
@@ -50,17 +50,18 @@ class XGrammarBatch:
         return accepted
 
 
-class LLGuidanceBatch:
+class LLGuidanceBatch(BatchMatcher):
     name = "llguidance, fill and consume in parallel"
+    needs = LLGuidance.needs
 
-    def __init__(self, tokenizer: Any, schema: str, rows: int, threads: int) -> None:
+    def __init__(self, engine: LLGuidance, schema: str, rows: int, threads: int) -> None:
         from llguidance import LLExecutor, LLMatcher
 
-        grammar, engine = LLMatcher.grammar_from_json_schema(schema), LLGuidance(tokenizer).tokenizer
-        self.matchers = [(LLMatcher(engine, grammar), row) for row in range(rows)]
+        grammar = LLMatcher.grammar_from_json_schema(schema)
+        self.matchers = [(LLMatcher(engine.tokenizer, grammar), row) for row in range(rows)]
         self.executor = LLExecutor(num_threads=threads)
 
-    def follow(self, tokens: npt.NDArray[np.int64], masks: Masks) -> bool:
+    def follow(self, tokens: npt.NDArray[np.int64], masks: Rows) -> bool:
         from llguidance.numpy import consume_token_par, fill_next_token_bitmask_par
 
         for matcher, _ in self.matchers:
@@ -73,18 +74,11 @@ class LLGuidanceBatch:
         return accepted
 
 
-_NEEDS: dict[type[BatchMatcher], str] = {XGrammarBatch: "xgrammar", LLGuidanceBatch: "llguidance"}
+#: Each with the engine that its matchers are made by.
+BATCHES = {XGrammarBatch: XGrammar, LLGuidanceBatch: LLGuidance}
 
 
-def installed(note: Callable[[str], None]) -> list[type[BatchMatcher]]:
-    """The peers that can be imported here; the others are noted."""
-    for peer, package in _NEEDS.items():
-        if find_spec(package) is None:
-            note(f"{peer.name} skipped: {package} not installed")
-    return [peer for peer, package in _NEEDS.items() if find_spec(package) is not None]
-
-
-def fastmask_rows(con: fm.Constraint, tokens: npt.NDArray[np.int64], masks: Masks) -> None:
+def fastmask_rows(con: fm.Constraint, tokens: npt.NDArray[np.int64], masks: Rows) -> None:
     """What `follow` does, with every mask of a column written in turn to the same memory, as the peers do."""
     states = con.walk(tokens)
     before = np.concatenate([np.full((len(tokens), 1), con.initial_state, np.int32), states[:, :-1]], axis=1)
