@@ -11,9 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-import fastmask as fm
 import fastmask.torch as fmt
-from benchmarks.groups.losses import THREADS, met_states
+from benchmarks.groups.losses import met_states, set_threads
 from benchmarks.harness import Contender, Report
 from benchmarks.peak import peak_bytes, tells_peak
 from benchmarks.workloads import Workload, workloads
@@ -26,8 +25,7 @@ AT_ONCE = "fastmask, all logits at once"
 
 
 def run(report: Report) -> None:
-    torch.set_num_threads(THREADS)
-    fm.set_num_threads(THREADS)
+    set_threads(report)
     problem = Problem(next(workloads(report.settings.quick)), rows=64 if report.settings.quick else ROWS)
     problem.require_agreement()
     race = report.race("linear_losses", problem.name, "s/position", problem.contenders(), OURS)

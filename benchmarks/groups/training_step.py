@@ -13,9 +13,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-import fastmask as fm
 import fastmask.torch as fmt
-from benchmarks.groups.losses import EAGER, PENALTY, THREADS, with_mask
+from benchmarks.groups.losses import EAGER, PENALTY, set_threads, with_mask
 from benchmarks.harness import Contender, Report
 from benchmarks.peak import peak_bytes, tells_peak
 from benchmarks.workloads import Workload, workloads
@@ -29,8 +28,7 @@ OURS, CHUNKED, PLAIN = "constrained, fastmask", "constrained, fastmask in chunks
 
 
 def run(report: Report) -> None:
-    torch.set_num_threads(THREADS)
-    fm.set_num_threads(THREADS)
+    set_threads(report)
     problem = Problem(next(workloads(report.settings.quick)), report.settings.quick)
     problem.require_agreement()
     steps = {name: Contender(partial(problem.step, way), problem.positions) for name, way in problem.ways.items()}
