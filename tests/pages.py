@@ -10,31 +10,14 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+
+from tools.pages import blocks
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-_BLOCK = re.compile(
-    r"(?:<!-- not run: (?P<reason>[^>]+) -->\n)?"
-    r'^```(?P<kind>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$',
-    re.MULTILINE | re.DOTALL,
-)
 _TOKENS = re.compile(r"(tokens?\W+)\d+\W*")  # how many they are is the tokenizer's business: another one stands in
 _ELSEWHERE = {"pip", "make", "git"}  # commands that install, build or fetch
-
-
-class Block(NamedTuple):
-    """A block of code, between its fences."""
-
-    kind: str
-    """python, console, text, json, …; text behind python is what it prints."""
-    title: str | None
-    """The file that it is."""
-    text: str
-    reason: str | None
-    """Why it cannot be run here."""
-    line: int
 
 
 def public_modules() -> list[str]:
@@ -49,14 +32,6 @@ def exported(module: str) -> list[str]:
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     (listed,) = re.findall(r"^__all__ = \[(.*?)\]", source.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return re.findall(r'"(\w+)"', listed)
-
-
-def blocks(page: Path) -> list[Block]:
-    text = page.read_text(encoding="utf-8")
-    return [
-        Block(found["kind"], found["title"], found["text"], found["reason"], text.count("\n", 0, found.start("text")))
-        for found in _BLOCK.finditer(text)
-    ]
 
 
 def run(page: Path) -> int:

@@ -16,8 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools import readme
+from tools import pages
 
+REPOSITORY = Path(__file__).parents[1]
 # Of the machine, nothing that Python or a checkout beside this one would bring.
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "FASTMASK", "VIRTUAL_ENV"))
@@ -89,7 +90,7 @@ def require_files(names: tuple[str, ...], folder: Path) -> None:
 
 def demo(clone: Path) -> None:
     """`make demo` ends with README's table, with a network and without."""
-    shown = readme.table("| model |", clone / "README.md")
+    shown = pages.table("| model |", clone / "README.md")
     for follow in (run, offline):
         shutil.rmtree(clone / "runs", ignore_errors=True)
         follow("make", "demo", folder=clone)
@@ -121,7 +122,7 @@ def commands(clone: Path) -> None:
     folder = workplace(clone)
     (folder / "answers.jsonl").write_text(ANSWERS, encoding="utf-8")
     (folder / "person.schema.json").write_text(SCHEMA, encoding="utf-8")
-    for command, shown in readme.commands(clone / "README.md"):
+    for command, shown in pages.commands(clone / "README.md"):
         if "--svg" in command and not shutil.which("dot"):
             print(f"left out, for want of Graphviz: {command}", flush=True)
         elif command.startswith("fastmask "):
@@ -135,7 +136,7 @@ def commands(clone: Path) -> None:
 def code(clone: Path) -> None:
     """README's Python, block after block, as one program."""
     folder = workplace(clone)
-    (folder / "readme.py").write_text("\n".join(readme.blocks("python", clone / "README.md")), encoding="utf-8")
+    (folder / "readme.py").write_text("\n".join(pages.texts("python", clone / "README.md")), encoding="utf-8")
     run("python", "readme.py", folder=folder, PATH=path_of(clone))
 
 
@@ -182,7 +183,7 @@ def main(names: list[str]) -> None:
         sys.exit(f"error: README has the parts {', '.join(PARTS)}; got {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "fastmask"
-        run("git", "clone", "--quiet", str(readme.README.parent), str(clone), folder=Path(folder))
+        run("git", "clone", "--quiet", str(REPOSITORY), str(clone), folder=Path(folder))
         for name in names or PARTS:
             try:
                 PARTS[name](clone)
