@@ -269,3 +269,10 @@ def test_every_spelling_of_an_answer_is_accepted(name, small):
     assert con.check(rows).complete.all()
     assert not con.check([row[:-1] for row in rows]).complete.any()
     assert (con.check([[*row, row[0]] for row in rows]).first_error == [len(row) for row in rows]).all()
+
+
+@pytest.mark.parametrize("shapes", [((2,), (2, 1)), ((2,), (3,)), ((1, 2), (2,))])
+def test_one_token_for_each_state(con, shapes):
+    states, tokens = np.full(shapes[0], con.initial_state, np.int32), np.zeros(shapes[1], np.int64)
+    with pytest.raises(fm.InputError, match="expected one token for each state"):
+        con.advance(states, tokens)

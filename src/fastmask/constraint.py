@@ -68,6 +68,7 @@ class Constraint(Walks):
             self._engine = _core.Engine(automaton, vocabulary.core)
         else:
             self._engine = _core.Engine(automaton)
+        self._row_words = (vocabulary.size + 31) // 32  # of a packed mask
         self._final = self._engine.final_states().astype(bool)  # [num_states]
         self._table: Transitions | None = None  # made when first needed, under the lock
         self._on_device: dict[str, OnDevice] = {}  # likewise
@@ -310,7 +311,7 @@ class Constraint(Walks):
             TokenRangeError: a state outside 0 … ``num_states - 1``.
             InputError, InputTypeError: ``out`` does not fit.
         """
-        return self._masks(states, out, (self.vocab_size + 31) // 32, np.int32, self._engine.packed_rows)
+        return self._masks(states, out, self._row_words, np.int32, self._engine.packed_rows)
 
     def allowed(self, states: Any, out: Any = None) -> Any:
         """Boolean masks: bool [..., vocab_size] from states [...]; True = allowed.
@@ -419,6 +420,14 @@ class Constraint(Walks):
             return self._table
 
     def _masks(self, states: Any, out: Any, width: int, dtype: Any, fill: Any) -> Any:
+        if type(states) is type(out) is np.ndarray and out.shape == (*states.shape, width):
+            # A decoder asks for one mask at a time, and most of that would be our questions. What the kernel does not
+            # take as it is, of another type or with gaps, is converted below, or told what is wrong with it.
+            try:
+                fill(states, out)
+                return out
+            except (TypeError, ValueError):
+                pass
         ids = state_array(states)
         shape = (*ids.shape, width)
         rows = np.empty(shape, dtype) if out is None else writable(out, shape, dtype)

@@ -132,6 +132,11 @@ class Walks:
             TokenRangeError: a state or token id outside its range.
             InputError: the shapes differ.
         """
+        if type(states) is type(tokens) is np.ndarray and states.ndim == 1 and states.shape == tokens.shape:
+            try:
+                return self._engine.advance(states, tokens)
+            except (TypeError, ValueError):  # converted below, or told what is wrong, as in `Constraint._masks`
+                pass
         ids, taken = state_array(states), token_array(tokens)
         if ids.shape != taken.shape:
             raise InputError(f"states have shape {ids.shape}, tokens {taken.shape}: expected one token for each state")
