@@ -276,3 +276,15 @@ def test_one_token_for_each_state(con, shapes):
     states, tokens = np.full(shapes[0], con.initial_state, np.int32), np.zeros(shapes[1], np.int64)
     with pytest.raises(fm.InputError, match="expected one token for each state"):
         con.advance(states, tokens)
+
+
+@pytest.mark.parametrize("convert", [
+    lambda states: states.astype(np.int64), lambda states: states.astype(">i4"), lambda states: np.repeat(states, 2)[::2], lambda states: states.tolist(),
+])  # fmt: skip
+def test_states_of_any_form_give_the_same_masks(con, convert):
+    states = np.arange(con.num_states, dtype=np.int32)
+    for rows in (con.bitmask, con.allowed):
+        expected = rows(states)
+        out = np.ones_like(expected)
+        assert rows(convert(states), out=out) is out
+        np.testing.assert_array_equal(out, expected)

@@ -20,7 +20,10 @@ from fastmask.errors import InputError, InputTypeError, TokenRangeError, Vocabul
 from fastmask.forced import ForcedBytes
 from fastmask.regex import MAX_BYTES, compile_regex, literal
 from fastmask.rows import (
+    BOOL,
+    INT32,
     integer,
+    is_plain,
     like,
     plain,
     state_array,
@@ -311,14 +314,14 @@ class Constraint(Walks):
             TokenRangeError: a state outside 0 … ``num_states - 1``.
             InputError, InputTypeError: ``out`` does not fit.
         """
-        return self._masks(states, out, self._row_words, np.int32, self._engine.packed_rows)
+        return self._masks(states, out, self._row_words, INT32, self._engine.packed_rows)
 
     def allowed(self, states: Any, out: Any = None) -> Any:
         """Boolean masks: bool [..., vocab_size] from states [...]; True = allowed.
 
         ``out`` and errors as for :meth:`bitmask`.
         """
-        return self._masks(states, out, self.vocab_size, np.bool_, self._engine.bool_rows)
+        return self._masks(states, out, self.vocab_size, BOOL, self._engine.bool_rows)
 
     def allowed_tokens(self, state: int) -> npt.NDArray[np.int32]:
         """The ids allowed in one state, ascending int32; EOS among them where the text may end.
@@ -420,14 +423,9 @@ class Constraint(Walks):
             return self._table
 
     def _masks(self, states: Any, out: Any, width: int, dtype: Any, fill: Any) -> Any:
-        if type(states) is type(out) is np.ndarray and out.shape == (*states.shape, width):
-            # A decoder asks for one mask at a time, and most of that would be our questions. What the kernel does not
-            # take as it is, of another type or with gaps, is converted below, or told what is wrong with it.
-            try:
-                fill(states, out)
-                return out
-            except (TypeError, ValueError):
-                pass
+        if is_plain(states, INT32) and is_plain(out, dtype) and out.shape == (*states.shape, width):
+            fill(states, out)  # a decoder asks for one mask at a time, and most of that would be our questions
+            return out
         ids = state_array(states)
         shape = (*ids.shape, width)
         rows = np.empty(shape, dtype) if out is None else writable(out, shape, dtype)

@@ -19,10 +19,14 @@ from fastmask import _core
 from fastmask.errors import InputError, InputTypeError, TokenRangeError
 
 __all__ = [
+    "BOOL",
+    "INT32",
+    "INT64",
     "After",
     "TokenRows",
     "after",
     "integer",
+    "is_plain",
     "is_tensor",
     "like",
     "plain",
@@ -35,6 +39,9 @@ __all__ = [
     "token_trees",
     "writable",
 ]
+
+
+INT32, INT64, BOOL = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.bool_)
 
 
 class After(NamedTuple):
@@ -82,6 +89,14 @@ def is_tensor(value: object) -> bool:
     """Is this a torch tensor? (If torch was never imported, it cannot be.)"""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_plain(value: object, dtype: np.dtype[Any]) -> bool:
+    """Is this an array that the kernel takes as it is? If not, it may be one all the same, once it is looked at closer.
+
+    Numpy has one object for each type in the machine's own byte order; another one is left to the closer look.
+    """
+    return type(value) is np.ndarray and value.dtype is dtype and value.flags.carray
 
 
 def to_numpy(value: Any, name: str) -> npt.NDArray[Any]:

@@ -10,7 +10,10 @@ import numpy.typing as npt
 from fastmask import _core
 from fastmask.errors import InputError, TokenRangeError
 from fastmask.rows import (
+    INT32,
+    INT64,
     After,
+    is_plain,
     is_tensor,
     like,
     plain,
@@ -132,11 +135,8 @@ class Walks:
             TokenRangeError: a state or token id outside its range.
             InputError: the shapes differ.
         """
-        if type(states) is type(tokens) is np.ndarray and states.ndim == 1 and states.shape == tokens.shape:
-            try:
-                return self._engine.advance(states, tokens)
-            except (TypeError, ValueError):  # converted below, or told what is wrong, as in `Constraint._masks`
-                pass
+        if is_plain(states, INT32) and is_plain(tokens, INT64) and states.shape == tokens.shape == (states.size,):
+            return self._engine.advance(states, tokens)
         ids, taken = state_array(states), token_array(tokens)
         if ids.shape != taken.shape:
             raise InputError(f"states have shape {ids.shape}, tokens {taken.shape}: expected one token for each state")
