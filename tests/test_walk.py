@@ -278,9 +278,15 @@ def test_one_token_for_each_state(con, shapes):
         con.advance(states, tokens)
 
 
-@pytest.mark.parametrize("convert", [
-    lambda states: states.astype(np.int64), lambda states: states.astype(">i4"), lambda states: np.repeat(states, 2)[::2], lambda states: states.tolist(),
-])  # fmt: skip
+FORMS = {
+    "int64": lambda states: states.astype(np.int64),
+    "of the other byte order": lambda states: states.astype(">i4"),
+    "with gaps": lambda states: np.repeat(states, 2)[::2],
+    "a list": lambda states: states.tolist(),
+}
+
+
+@pytest.mark.parametrize("convert", FORMS.values(), ids=FORMS)
 def test_states_of_any_form_give_the_same_masks(con, convert):
     states = np.arange(con.num_states, dtype=np.int32)
     for rows in (con.bitmask, con.allowed):
