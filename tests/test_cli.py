@@ -124,7 +124,7 @@ def test_a_place_that_cannot_be_written_is_named(corpus, tokenizer, tmp_path):
     file = tmp_path / "file"
     file.touch()
     asked = (corpus, "--schema", PERSON, "--tokenizer", tokenizer, "--out")
-    assert_mistake(fastmask("annotate", *asked, file), "file/masks.safetensors cannot be written")
+    assert_mistake(fastmask("annotate", *asked, file), "file cannot be made a folder")
     assert_mistake(fastmask("report", *asked, file / "page.html"), "page.html cannot be written")
 
 
@@ -225,6 +225,15 @@ def test_a_reader_that_leaves_early_is_no_error(options):
     os.close(write)
     assert ended.stderr == ""
     assert ended.returncode == 1
+
+
+def test_what_an_encoding_lacks_is_escaped(tokenizer, tmp_path):
+    pytest.importorskip("pyarrow")
+    corpus = tmp_path / "answers.jsonl"
+    corpus.write_text(json.dumps({"answer": '{"name":"Zoë"'}))
+    ended = fastmask("check", corpus, "--schema", PERSON, "--tokenizer", tokenizer, PYTHONIOENCODING="ascii")
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert r'"Zo\xeb"' in ended.stdout
 
 
 @posix

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -46,6 +48,9 @@ def about(
 
 def main() -> None:
     """Run the command: a user's mistake ends in a message on stderr and exit code 2, never in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what its encoding lacks is escaped, and ends nothing
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="fastmask")  # the name that completion is installed for, however it was started
     except (FastmaskError, OSError, ModuleNotFoundError) as error:
