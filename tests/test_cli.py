@@ -104,6 +104,11 @@ def test_a_mistake_ends_in_one_line(schema, words):
     assert_mistake(fastmask("inspect", schema), words)
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "s.json").write_text(PERSON, encoding="utf-8-sig")
+    assert fastmask("inspect", tmp_path / "s.json").returncode == 0
+
+
 def test_a_schema_that_is_no_text_is_named(tmp_path):
     (tmp_path / "s.json").write_bytes(b"\xff{}")
     assert_mistake(fastmask("inspect", tmp_path / "s.json"), "s.json cannot be read")
@@ -142,6 +147,14 @@ def test_a_wrong_option_is_named_with_what_it_may_be(option, words, corpus, toke
     assert ended.returncode == 2
     assert option[0] in ended.stderr
     assert words in ended.stderr.replace(option[0], "")
+
+
+def test_what_is_not_enforced_is_told_in_a_warning():
+    ended = fastmask("inspect", '{"type": "integer", "minimum": 3}', "--no-strict", "--quiet")
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr.startswith("warning: ")
+    assert "/minimum" in ended.stderr
+    assert ".py" not in ended.stderr
 
 
 def test_what_is_not_installed_is_named():

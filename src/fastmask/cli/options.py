@@ -39,7 +39,7 @@ MaxLength = Annotated[int, typer.Option(min=0, help="tokens that a record may ha
 Strict = Annotated[bool, typer.Option(help="refuse a schema of which a part would not be enforced")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on stdout instead of text")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="nothing on the terminal but errors, and what --json asks for")
+    bool, typer.Option("--quiet", "-q", help="nothing on the terminal but errors, warnings and what --json asks for")
 ]
 
 _GUESSED = {"tokens": "input_ids", "answer": "answer", "text": "text"}  # columns that need not be named
