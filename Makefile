@@ -61,9 +61,12 @@ bench-plots: $(VENV)/.installed
 bench-instructions: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.instructions
 
-# The site, into build/site; strict, so that a link that leads nowhere ends it.
-docs: $(VENV)/.installed
+$(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+# The site, into build/site; strict, so that a link that leads nowhere ends it.
+docs: $(VENV)/.docs
 	$(BIN)/python -m mkdocs build --strict
 
 # README, followed to the letter in a clone of what is committed: most of an hour.

@@ -192,6 +192,41 @@ def test_the_command_annotate_and_what_it_wrote_checked_again(corpus, folder, tm
     assert json.loads(again.stdout)["verdicts"] == {"complete": 2, "broken": 2, "cut off": 1}
 
 
+def test_a_run_that_is_refused_leaves_the_masks_of_another(corpus, folder, tmp_path):
+    out = tmp_path / "out"
+    asked = ("annotate", corpus, "--tokenizer", folder, "--out", out, "--schema")
+    assert fastmask(*asked, json.dumps(PERSON)).exit_code == 0
+    before = (out / "masks.safetensors").read_bytes()
+    refused = fastmask(*asked, '{"type": "boolean"}')
+    assert isinstance(refused.exception, fm.CorpusError)
+    assert "run with other fingerprint" in str(refused.exception)
+    assert (out / "masks.safetensors").read_bytes() == before
+
+
+def test_answers_of_an_annotated_corpus_are_judged_anew(corpus, folder, tmp_path):
+    asked = ("--tokenizer", folder, "--schema", json.dumps(PERSON))
+    fastmask("annotate", corpus, *asked, "--out", tmp_path / "out")
+    shards = tmp_path / "out" / "*.parquet"
+    judged = [
+        json.loads(fastmask("check", shards, *asked, "--on-error", "skip", "--json", *column).stdout)["verdicts"]
+        for column in ((), ("--answer", "answer"))
+    ]
+    assert judged[0] == judged[1]
+
+
+def test_options_that_would_be_set_aside_are_refused(corpus, folder, tmp_path):
+    asked = (corpus, "--tokenizer", folder, "--schema", json.dumps(PERSON))
+    ray = ("annotate", *asked, "--out", tmp_path, "--engine", "ray")
+    (tmp_path / "earlier.parquet").touch()
+    for arguments, words in (
+        (("check", *asked, "--start", 3, "--after", "<|endoftext|>"), "--start or --after, not both"),
+        ((*ray, "--on-error", "skip"), "no --on-error"),
+        ((*ray, "--shard-rows", 3), "no --shard-rows"),
+        (ray, "has Parquet files already"),
+    ):
+        assert words in str(fastmask(*arguments).exception)
+
+
 def test_a_schema_in_each_record(folder, tmp_path):
     rows = [
         {"answer": GOOD, "schema": PERSON},

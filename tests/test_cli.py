@@ -104,6 +104,11 @@ def test_a_mistake_ends_in_one_line(schema, words):
     assert_mistake(fastmask("inspect", schema), words)
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "s.json").write_text(PERSON, encoding="utf-8-sig")
+    assert fastmask("inspect", tmp_path / "s.json").returncode == 0
+
+
 def test_a_schema_that_is_no_text_is_named(tmp_path):
     (tmp_path / "s.json").write_bytes(b"\xff{}")
     assert_mistake(fastmask("inspect", tmp_path / "s.json"), "s.json cannot be read")
@@ -124,7 +129,7 @@ def test_a_place_that_cannot_be_written_is_named(corpus, tokenizer, tmp_path):
     file = tmp_path / "file"
     file.touch()
     asked = (corpus, "--schema", PERSON, "--tokenizer", tokenizer, "--out")
-    assert_mistake(fastmask("annotate", *asked, file), "file/masks.safetensors cannot be written")
+    assert_mistake(fastmask("annotate", *asked, file), "file cannot be made a folder")
     assert_mistake(fastmask("report", *asked, file / "page.html"), "page.html cannot be written")
 
 
@@ -142,6 +147,14 @@ def test_a_wrong_option_is_named_with_what_it_may_be(option, words, corpus, toke
     assert ended.returncode == 2
     assert option[0] in ended.stderr
     assert words in ended.stderr.replace(option[0], "")
+
+
+def test_what_is_not_enforced_is_told_in_a_warning():
+    ended = fastmask("inspect", '{"type": "integer", "minimum": 3}', "--no-strict", "--quiet")
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr.startswith("warning: ")
+    assert "/minimum" in ended.stderr
+    assert ".py" not in ended.stderr
 
 
 def test_what_is_not_installed_is_named():
@@ -225,6 +238,15 @@ def test_a_reader_that_leaves_early_is_no_error(options):
     os.close(write)
     assert ended.stderr == ""
     assert ended.returncode == 1
+
+
+def test_what_an_encoding_lacks_is_escaped(tokenizer, tmp_path):
+    pytest.importorskip("pyarrow")
+    corpus = tmp_path / "answers.jsonl"
+    corpus.write_text(json.dumps({"answer": '{"name":"Zoë"'}))
+    ended = fastmask("check", corpus, "--schema", PERSON, "--tokenizer", tokenizer, PYTHONIOENCODING="ascii")
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert r'"Zo\xeb"' in ended.stdout
 
 
 @posix

@@ -48,7 +48,7 @@ def stand_ins(monkeypatch, bpe):
     torch = pytest.importorskip("torch")
 
     def tokenizer(name, **options):
-        loaded = sentencepiece() if "gemma" in name else bpe.tokenizer
+        loaded = sentencepiece() if "llama" in name else bpe.tokenizer
         loaded.chat_template = CHAT if "Instruct" in name else None
         loaded.padding_side = options.get("padding_side", "right")
         return loaded
@@ -96,6 +96,13 @@ def test_a_page_that_is_wrong_is_found(tmp_path, monkeypatch):
         (tmp_path / "page.md").write_text(text)
         with pytest.raises((AssertionError, ZeroDivisionError, SyntaxError)):
             pages.run(tmp_path / "page.md")
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_block_is_overlooked(page):
+    """One that is indented, or opens in another way, would not be run."""
+    opened = re.findall(r"^[ >]*(?:`{3,}|~{3,}) *\w.*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(opened) == len(pages.blocks(page))
 
 
 # ---- what stands in sentences and tables ---------------------------------------------------------------------------

@@ -581,6 +581,13 @@ def test_a_run_prepared_again_keeps_its_models_or_is_refused(treebank, tmp_path)
     assert prepare.prepare(tmp_path, treebank=[treebank], seed=1, restart=True).numbers()["models"] == {}
 
 
+def test_what_was_learnt_while_a_run_is_prepared_again_is_kept(treebank, tmp_path, monkeypatch):
+    prepare.prepare(tmp_path, treebank=[treebank])
+    monkeypatch.setattr(prepare, "report_counts", lambda run, _: run.record("student", title="another program's"))
+    again = prepare.prepare(tmp_path, treebank=[treebank])
+    assert again.numbers()["models"] == {"student": {"title": "another program's"}}
+
+
 def test_programs_that_work_on_one_run_lose_no_record_of_each_other(treebank, tmp_path):
     run = prepare.prepare(tmp_path, treebank=[treebank])
     names = [f"model-{i}" for i in range(80)]

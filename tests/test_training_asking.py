@@ -179,6 +179,8 @@ def test_a_teacher_learns_behind_the_prompt_that_it_will_be_given(run):
     longest = max(asked.as_read(example).start - example.start for example in run.train + run.heldout)
     assert master.config.n_positions == run.settings.max_length + longest
     expected = mean_loss(master, [asked.as_read(example) for example in run.some_heldout()], run)
+    shorter = new_teacher(run, layers=1, width=32, instruction=instruction_of(run, "{input}"))  # without what ends it
+    assert shorter.config.n_positions == run.settings.max_length
     train_teacher(run, master, name="told", sloppiness=0.0, steps=1, learning_rate=0.0, instruction=asked)
     told = run.numbers()["models"]["told"]
     assert told["prompt"] == "Tag this: {input}"

@@ -13,7 +13,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "cli.md"
 HEAD = """# Command line
 
 Written by `tools/cli_reference.py` from what `fastmask --help` knows. A mistake of yours ends in one line on stderr and
-exit code 2. `fastmask --install-completion` completes commands and options in your shell.
+exit code 2; all exit codes and the objects of `--json`: [in scripts](../corpora.md#the-commands-in-scripts).
+`fastmask --install-completion` completes commands and options in your shell.
 """
 
 

@@ -19,7 +19,7 @@ from training.errors import TrainingError
 from training.learning.checkpoints import differences
 from training.learning.models import context_length, device, load_config, logit_width
 from training.program import Heldout, MaxLength, Restart, Seed, Tokenizer, Treebank, program
-from training.run import LEFT_OUT, Run, Settings, build, read_and_split, read_numbers, write_json
+from training.run import LEFT_OUT, Run, Settings, build, numbers_lock, read_and_split, read_numbers, write_json
 from training.schema import TAGGING
 
 OWN_TREEBANK = Path(__file__).parent / "treebank"
@@ -65,7 +65,8 @@ def prepare(
         treebank or [], heldout or [], tokenizer or teacher or "trained on the text", width, max_length, seed,
         jsonl or [], schema or TAGGING,
     )  # fmt: skip
-    models = {} if restart else models_kept(out, settings)
+    if not restart:
+        models_kept(out, settings)  # refused before anything is written
     loaded.save_pretrained(out / "tokenizer")  # makes the folder, too
     run = build(out, settings, training, held_out)
     if teacher and tokenizer:
@@ -75,7 +76,9 @@ def prepare(
     counts = count(run, training + held_out)
     report_counts(run, counts)
     run.require_both_sides()
-    write_json(out / "numbers.json", {"settings": vars(settings), "data": counts, "models": models})
+    with numbers_lock(out):
+        models = {} if restart else models_kept(out, settings)
+        write_json(out / "numbers.json", {"settings": vars(settings), "data": counts, "models": models})
     return run
 
 

@@ -58,7 +58,7 @@ class Run:
         self._write(name, facts, added=True)
 
     def _write(self, name: str, facts: dict, *, added: bool) -> None:
-        with FileLock(self.folder / ".numbers.lock"):  # other programs may be at work on this run
+        with numbers_lock(self.folder):
             numbers = self.numbers()
             numbers["models"][name] = (numbers["models"].get(name, {}) if added else {}) | facts
             write_json(self.folder / "numbers.json", numbers)
@@ -159,6 +159,11 @@ def read_and_split(
 
     records = read(treebank or jsonl)
     return (records, read(heldout)) if heldout else split_by_document(records, HELD_OUT_SHARE, seed)
+
+
+def numbers_lock(folder: Path) -> FileLock:
+    """For whoever changes `numbers.json`, since other programs may be at work on this run; a kill frees it."""
+    return FileLock(folder / ".numbers.lock")
 
 
 def read_numbers(folder: Path) -> dict:

@@ -85,7 +85,8 @@ def new_teacher(
     """A GPT-2 with fresh weights, and with room for the instruction behind what it says of an input."""
     settings = run.tiny_model_settings
     if instruction:
-        settings["context"] += max(instruction.as_read(each).start - each.start for each in run.train + run.heldout)
+        longer = (instruction.as_read(each).start - each.start for each in run.train + run.heldout)
+        settings["context"] += max(0, *longer)
     return tiny_gpt2(layers=layers or LAYERS, width=width or WIDTH, seed=run.settings.seed, **settings)
 
 

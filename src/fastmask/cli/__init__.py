@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -46,8 +49,17 @@ def about(
 
 def main() -> None:
     """Run the command: a user's mistake ends in a message on stderr and exit code 2, never in a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what its encoding lacks is escaped, and ends nothing
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name="fastmask")  # the name that completion is installed for, however it was started
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: _say("[bold yellow]warning:[/]", message)  # not our line of code
+            app(prog_name="fastmask")  # the name that completion is installed for, however it was started
     except (FastmaskError, OSError, ModuleNotFoundError) as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        _say("[bold red]error:[/]", error)
         raise SystemExit(2) from None
+
+
+def _say(kind: str, message: object) -> None:
+    Console(stderr=True).print(f"{kind} {escape(str(message))}", highlight=False, soft_wrap=True)

@@ -45,9 +45,12 @@ from fastmask.corpus.constraints import Constraints
 from fastmask.corpus.mask_file import write_masks
 from fastmask.corpus.shards import write_shards
 from fastmask.corpus.summary import Summary
+from fastmask.errors import InputError
 from fastmask.vocabulary import Vocabulary
 
 __all__ = ["annotate", "check"]
+
+_SHARD_ROWS = 100_000
 
 
 def check(
@@ -102,9 +105,9 @@ def annotate(
     on_error: Broken = "keep",
     max_length: MaxLength = 0,
     strict: Strict = True,
-    shard_rows: Annotated[int, typer.Option(min=1, help="records of a shard")] = 100_000,
+    shard_rows: Annotated[int, typer.Option(min=1, help="records of a shard")] = _SHARD_ROWS,
     engine: Annotated[
-        Literal["embedded", "ray"], typer.Option(help="ray: a Ray cluster reads, annotates and writes")
+        Literal["embedded", "ray"], typer.Option(help="embedded, or ray: a Ray cluster reads, annotates and writes")
     ] = "embedded",
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -115,6 +118,8 @@ def annotate(
 
     Example: fastmask annotate answers.jsonl --schema person.schema.json --tokenizer gpt2 --out annotated
     """
+    if engine == "ray" and (on_error != "keep" or shard_rows != _SHARD_ROWS):
+        raise InputError("--engine ray keeps every record and sizes its files itself: no --on-error, no --shard-rows")
     records = read_asked(corpus, file_format, on_error if engine == "embedded" else "raise", schema_column)
     loaded = load_tokenizer(tokenizer)
     columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
@@ -125,18 +130,19 @@ def annotate(
 
     constraints = constraints_asked(schema, schema_column, vocabulary, strict, keep_masks)
     annotator = Annotator(constraints, columns, loaded, max_length or None)
-    if isinstance(constraints, Constraint):
-        write_masks(constraints, f"{out}/masks.safetensors", auto_mkdir=True)
     if engine == "ray":
         written = annotate_on_ray(corpus, file_format, annotator, out)
-        tell({"written": written}, lambda: typer.echo(f"{written:,} records written"), as_json, quiet)
-        return
-    settings = _fingerprint(fastmask.__version__, constraints, columns, vocabulary, max_length, strict)
-    progress = False if quiet else None  # None: if stderr is a terminal
-    summary = write_shards(
-        records, annotator, out, shard_rows=shard_rows, fingerprint=settings, error="error", progress=progress
-    )
-    tell(summary.to_json(), lambda: _print_summary(summary), as_json, quiet)
+        facts, show = {"written": written}, lambda: typer.echo(f"{written:,} records written")
+    else:
+        settings = _fingerprint(fastmask.__version__, constraints, columns, vocabulary, max_length, strict)
+        progress = False if quiet else None  # None: if stderr is a terminal
+        summary = write_shards(
+            records, annotator, out, shard_rows=shard_rows, fingerprint=settings, error="error", progress=progress
+        )
+        facts, show = summary.to_json(), lambda: _print_summary(summary)
+    if isinstance(constraints, Constraint):  # last, so that a run which is refused leaves another's masks alone
+        write_masks(constraints, f"{out}/masks.safetensors", auto_mkdir=True)
+    tell(facts, show, as_json, quiet)
 
 
 def _fingerprint(version: str, constraints: Constraint | Constraints, *settings: Any) -> str:

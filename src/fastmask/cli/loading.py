@@ -40,7 +40,7 @@ def load_schema(given: str) -> Any:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as a schema, which is UTF-8 text: {error}") from error
 

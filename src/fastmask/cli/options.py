@@ -32,12 +32,14 @@ Prompt = Annotated[str, typer.Option(help="the column of prompts, with --answer"
 Start = Annotated[str, typer.Option(help="first constrained token, with --tokens or --text: index or column")]
 After = Annotated[str, typer.Option("--after", help="or: behind the first of these tokens, such as <|endoftext|>")]
 Format = Annotated[str, typer.Option("--format", help="jsonl, csv, text, conllu, parquet, arrow or dataset")]
-Broken = Annotated[OnError, typer.Option("--on-error", help="what becomes of broken records")]
+Broken = Annotated[
+    OnError, typer.Option("--on-error", help="a broken record: raise ends the run, skip omits it, keep tells why")
+]
 MaxLength = Annotated[int, typer.Option(min=0, help="tokens that a record may have; 0: any number")]
 Strict = Annotated[bool, typer.Option(help="refuse a schema of which a part would not be enforced")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object on stdout instead of text")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="nothing on the terminal but errors, and what --json asks for")
+    bool, typer.Option("--quiet", "-q", help="nothing on the terminal but errors, warnings and what --json asks for")
 ]
 
 _GUESSED = {"tokens": "input_ids", "answer": "answer", "text": "text"}  # columns that need not be named
@@ -58,6 +60,8 @@ def columns_asked(
     }
     names = records.schema.names
     annotated = set(ADDED) <= set(names)  # what annotate wrote, to be judged anew
+    if start and after_token:
+        raise InputError("say --start or --after, not both: each tells where the constraint begins")
     if not given:
         guess = next((kind for kind, name in _GUESSED.items() if name in names), None)
         own = [name for name in names if name != "error" or records.on_error != "keep"]
@@ -66,7 +70,7 @@ def columns_asked(
         if guess is None:
             raise InputError(f"say --tokens, --text or --answer: which column of {', '.join(own)} is to be judged?")
         given = {guess: _GUESSED[guess]}
-    if annotated and not start and not after_token:
+    if annotated and "answer" not in given and not start and not after_token:
         start = "start"
     return Columns(
         **given,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
+from fsspec.core import url_to_fs
+
 from fastmask.corpus.annotator import Annotator
 from fastmask.errors import InputError
 
@@ -17,8 +19,11 @@ def annotate_on_ray(corpus: list[str], file_format: str, annotator: Annotator, o
     """Annotate files that Ray Data reads (Parquet, JSONL, CSV) into Parquet files in ``out``; records written.
 
     Raises:
-        InputError: Ray is not installed, or a format that it is not asked to read here.
+        InputError: Ray is not installed, a format that it is not asked to read here, or ``out`` has Parquet files.
     """
+    store, folder = url_to_fs(out)
+    if store.glob(f"{folder}/*.parquet"):
+        raise InputError(f"{out} has Parquet files already, and Ray would add its own: empty it or give another folder")
     try:
         import ray
     except ImportError as error:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fastmask.cli.loading import load_tokenizer
+from fastmask.cli.loading import load_schema, load_tokenizer
 from fastmask.cli.options import (
     After,
     Answer,
@@ -27,7 +27,6 @@ from fastmask.cli.options import (
     Tokenizer,
     Tokens,
     columns_asked,
-    constraints_asked,
     read_asked,
 )
 from fastmask.cli.output import tell
@@ -46,8 +45,8 @@ __all__ = ["report"]
 def report(
     corpus: Corpus,
     tokenizer: Tokenizer,
+    schema: Schema,
     out: Annotated[Path, typer.Option(help="the HTML file to write")],
-    schema: Schema = "",
     tokens: Tokens = "",
     text: Text = "",
     answer: Answer = "",
@@ -70,9 +69,7 @@ def report(
     records = read_asked(corpus, file_format, on_error, "")
     loaded = load_tokenizer(tokenizer)
     columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, "")
-    con = constraints_asked(schema, "", Vocabulary.from_tokenizer(loaded, size or None), strict)
-    if not isinstance(con, Constraint):
-        raise InputError("a report is about one schema: say --schema")
+    con = Constraint.from_schema(load_schema(schema), Vocabulary.from_tokenizer(loaded, size or None), strict=strict)
     annotator = Annotator(con, columns, loaded, max_length or None)
     try:
         found = write_report(
