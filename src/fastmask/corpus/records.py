@@ -112,7 +112,7 @@ class RecordReader:
         if on_error == "keep" and ERROR in self._columns.names:
             raise CorpusError(
                 f"the corpus has a column {ERROR!r}, in which on_error='keep' writes what is wrong with a record: "
-                "rename it, or choose on_error='skip'"
+                "rename it, or choose on_error='skip' (--on-error skip), as for a corpus that is annotated already"
             )
 
     @property
