@@ -17,6 +17,7 @@ from benchmarks.harness import Report, Settings, Spread
 from benchmarks.peers import PEERS
 from benchmarks.peers import entrants as checking
 from benchmarks.peers.batch import require_followed
+from benchmarks.peers.compilers import COMPILED, Outcome
 from benchmarks.peers.entrants import engine, entrants, time_limit
 from benchmarks.peers.llguidance import LLGuidance
 from benchmarks.peers.lm_format_enforcer import LMFormatEnforcer
@@ -206,6 +207,23 @@ def test_quantiles_are_times_that_were_measured():
 
 def test_spread_keeps_the_largest():
     assert Spread.of([3.0, 1.0, 2.0]) == Spread(1.0, 1.5, 2.0, 2.5, maximum=3.0)
+
+
+def test_engine_that_had_no_time_for_all_schemas_says_so_in_its_name(monkeypatch):
+    import benchmarks.groups.schemas as group
+
+    taken = [Outcome(COMPILED, 0.1), Outcome("ValueError", 0.2), Outcome(COMPILED, 0.3), Outcome(COMPILED, 0.4)]
+    monkeypatch.setattr(group, "schema_sample", lambda: ['{"type": "null"}'] * 4)
+    monkeypatch.setattr(group, "installed", lambda note, peers: [StandIn])
+    monkeypatch.setattr(
+        group, "compile_all", lambda engine, *rest: taken[:2] if engine == StandIn.name else list(taken)
+    )
+    report = Report(Settings.for_correctness())
+    group.run(report)
+    shares = {line.contender: line.value.median for line in report.measurements if line.unit == "of all"}
+    assert shares["stand-in (2 of 4), compiled"] == 0.5
+    assert shares["fastmask, compiled"] == shares["fastmask, from regex, compiled"] == 0.75
+    assert any("recursive: 0 of 4" in note for note in report.notes)
 
 
 RECURSIVE = [
