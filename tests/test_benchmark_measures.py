@@ -1,6 +1,7 @@
 """The benchmarks' own parts: who takes part, what a quantile is, which schemas count as recursive."""
 
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -8,12 +9,20 @@ import pytest
 pytest.importorskip("transformers")
 pytest.importorskip("typer")
 
+import fastmask as fm
 from benchmarks.formats import ARTICLE
 from benchmarks.groups.latency import quantile_of
 from benchmarks.groups.schemas import is_recursive, target
 from benchmarks.harness import Report, Settings, Spread
+from benchmarks.peers import PEERS
 from benchmarks.peers import entrants as checking
-from benchmarks.peers.entrants import entrants, time_limit
+from benchmarks.peers.batch import require_followed
+from benchmarks.peers.compilers import COMPILED, Outcome
+from benchmarks.peers.entrants import engine, entrants, time_limit
+from benchmarks.peers.llguidance import LLGuidance
+from benchmarks.peers.lm_format_enforcer import LMFormatEnforcer
+from benchmarks.peers.single import row_of
+from benchmarks.peers.xgrammar import XGrammar
 from benchmarks.workloads import workloads
 
 
@@ -98,6 +107,17 @@ def test_peer_that_refuses_all_answers_is_left_out(taking_part):
     assert "refuses 4 of 4 answers" in note
 
 
+def test_peer_that_reads_slowly_is_offered_fewer_answers(taking_part):
+    class Reluctant(StandIn):
+        def read(self, answer):
+            time.sleep(0.6)
+            return True
+
+    (entrant,), (note,) = taking_part(Reluctant)
+    assert len(entrant.answers) == 1
+    assert "is offered 1 of 4 answers" in note
+
+
 def test_wrong_mask_ends_the_run(taking_part):
     class Wrong(StandIn):
         def masks(self, answer, rows):
@@ -106,6 +126,55 @@ def test_wrong_mask_ends_the_run(taking_part):
 
     with pytest.raises(AssertionError, match="stand-in"):
         taking_part(Wrong)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # by what outlines-core's kernel imports
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def test_peers_read_on_after_an_answer_that_they_refuse(peer):
+    for package in peer.needs:
+        pytest.importorskip(package)
+    workload = next(workloads(True, [ARTICLE]))
+    matcher, answer = engine(peer, workload.tokenizer).schema(workload.format.schema), workload.answers[0]
+    assert [matcher.read(tokens) for tokens in (answer, answer[1:], answer)] == [True, False, True]
+
+
+SMALL = fm.Vocabulary([b"a", b"b", "é".encode(), None, None], eos_token_id=4)  # 3: special, but no end
+
+
+@pytest.mark.parametrize(
+    ("peer", "theirs", "ours", "agree"),
+    [
+        (XGrammar, {0, 3}, {0}, True),  # the special token's text
+        (XGrammar, {0, 1}, {0}, False),
+        (XGrammar, {0, 4}, {0}, False),  # an end where there is none
+        (LMFormatEnforcer, {0, 2}, {0}, True),  # beyond ASCII
+        (LMFormatEnforcer, {0, 4}, {0}, False),
+        (LLGuidance, {0, 1}, {0, 1}, True),
+        (LLGuidance, {1}, {0, 1, 2}, True),  # what its tokenizer would choose
+        (LLGuidance, {0, 1}, {0, 1, 2}, False),
+        (LLGuidance, set(), {0}, False),
+        (LLGuidance, {1}, {0}, False),
+    ],
+)
+def test_masks_may_differ_by_what_is_known_of_an_engine_and_nothing_else(peer, theirs, ours, agree):
+    rows = [np.stack([row_of((token in allowed for token in range(5)), 1)] * 2) for allowed in (theirs, ours)]
+    assert peer.agrees(*rows, SMALL) == agree
+
+
+@pytest.mark.parametrize(
+    ("allowed", "complaint"), [({2, 9}, None), (set(), "other masks"), ({9}, "other masks"), (set(range(64)), "other")]
+)
+def test_batched_peers_are_held_to_their_last_masks(allowed, complaint):
+    class Following:
+        name = "stand-in"
+
+        def follow(self, tokens, masks):
+            masks[:] = row_of((token in allowed for token in range(64)), 2)
+            return True
+
+    tokens, masks = np.array([[1, 2], [1, 2]]), np.zeros((2, 2), np.int32)
+    with pytest.raises(AssertionError, match=complaint) if complaint else nullcontext():
+        require_followed(Following(), tokens, masks)
 
 
 def test_slow_peer_gets_fewer_answers(taking_part):
@@ -138,6 +207,23 @@ def test_quantiles_are_times_that_were_measured():
 
 def test_spread_keeps_the_largest():
     assert Spread.of([3.0, 1.0, 2.0]) == Spread(1.0, 1.5, 2.0, 2.5, maximum=3.0)
+
+
+def test_engine_that_had_no_time_for_all_schemas_says_so_in_its_name(monkeypatch):
+    import benchmarks.groups.schemas as group
+
+    taken = [Outcome(COMPILED, 0.1), Outcome("ValueError", 0.2), Outcome(COMPILED, 0.3), Outcome(COMPILED, 0.4)]
+    monkeypatch.setattr(group, "schema_sample", lambda: ['{"type": "null"}'] * 4)
+    monkeypatch.setattr(group, "installed", lambda note, peers: [StandIn])
+    monkeypatch.setattr(
+        group, "compile_all", lambda engine, *rest: taken[:2] if engine == StandIn.name else list(taken)
+    )
+    report = Report(Settings.for_correctness())
+    group.run(report)
+    shares = {line.contender: line.value.median for line in report.measurements if line.unit == "of all"}
+    assert shares["stand-in (2 of 4), compiled"] == 0.5
+    assert shares["fastmask, compiled"] == shares["fastmask, from regex, compiled"] == 0.75
+    assert any("recursive: 0 of 4" in note for note in report.notes)
 
 
 RECURSIVE = [

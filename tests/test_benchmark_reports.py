@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from benchmarks.harness import Measurement, Report, Settings, Spread
 from benchmarks.reporting import compare, history, readme
 from benchmarks.reporting.comparison import compare as changes_of
-from benchmarks.reporting.comparison import differences
+from benchmarks.reporting.comparison import differences, in_one_alone
+from benchmarks.reporting.picks import ahead
 from benchmarks.reporting.rows import digits
 from benchmarks.reporting.runs import RESULTS, Run
 from benchmarks.reporting.series import by_number, by_quantile
@@ -57,11 +58,24 @@ def test_a_run_is_read_as_it_was_written(tmp_path):
     assert [(f.target, f.value.median, f.reached) for f in run.findings] == [("walk.guide", 60.0, True)]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"machine": {}, "settings": {}, "findings": [{}]}'])
+NO_RUNS = [
+    "", "no JSON", "[]", "{}", '{"machine": {}, "settings": {}, "findings": [], "measurements": []}',
+    '{"machine": {"time": "2026-01-02", "packages": {}}, "settings": {}, "findings": [{}], "measurements": []}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_RUNS)
 def test_what_is_no_run_is_named(tmp_path, text):
     (tmp_path / "a.json").write_text(text, encoding="utf-8")
     with pytest.raises(typer.BadParameter, match=r"a\.json is no run's file"):
         Run.read(tmp_path / "a.json")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    for main, *arguments in ((compare.main, tmp_path / "a.json"), (readme.main, "--readme")):
+        refused = invoke(main, *arguments, tmp_path / "none.json")
+        assert refused.exit_code == 2
+        assert ".json" in refused.output
 
 
 def test_of_a_group_in_two_runs_the_later_counts(tmp_path):
@@ -202,6 +216,31 @@ def test_a_lost_lead_is_slower_whatever_the_machine(tmp_path):
     assert record["warnings"]
 
 
+def test_what_only_one_run_has_is_told(tmp_path):
+    lines = [line("walk", "w", "fastmask", 1.0), line("rows", "w", "fastmask", 1.0), line("rows", "w", "memcpy", 1.0)]
+    whole, part = kept(tmp_path / "a.json", *lines), kept(tmp_path / "b.json", lines[0])
+    assert in_one_alone(Run.read(part), Run.read(whole)) == ["2 of rows"]
+    assert "2 of rows" in invoke(compare.main, whole, part).stdout
+    refused = invoke(compare.main, part, kept(tmp_path / "c.json", lines[1]))
+    assert refused.exit_code == 2
+    assert "1 of rows, 1 of walk" in " ".join(refused.output.replace("│", " ").split())
+
+
+def test_our_contenders_are_told_from_peers_by_any_name(tmp_path):
+    def run(name, seconds):
+        chunked = line("training_step", "w", "constrained, fastmask in chunks", seconds, ratio=seconds)
+        return Run.read(kept(tmp_path / name, chunked))
+
+    (change,) = changes_of(run("a.json", 2.0), run("b.json", 1.0))
+    assert (change.kind, change.verdict, change.ours) == ("times", "faster", True)
+
+
+@pytest.mark.parametrize("peer", ["Liger-Kernel", "torch.compile, mask at hand", "plain KL, eager torch"])
+def test_any_peer_that_is_ahead_is_found(tmp_path, peer):
+    run = Run.read(kept(tmp_path / "a.json", line("losses", "w", peer, 1.0, ratio=0.5), line("losses", "v", peer, 1.0)))
+    assert [(lead.workload, ratio) for lead, ratio in ahead(run)] == [("w", 0.5)]
+
+
 def test_history_is_in_the_order_of_time(tmp_path):
     kept(tmp_path / "a.json", time="2026-03-01T00:00:00+00:00", findings=[("walk.guide", "article · gpt2", 300.0)])
     kept(tmp_path / "b.json", time="2026-02-01T00:00:00+00:00", findings=[("walk.guide", "article · gpt2", 200.0)])
@@ -235,6 +274,8 @@ def test_pictures_of_what_a_run_has(tmp_path):
     lines += [line("growth", f"{what} {n}", "fastmask", 1e-6) for what in ("length", "batch") for n in (1, 64)]
     result = invoke(plots.main, kept(tmp_path / "a.json", *lines), "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
+    elsewhere = invoke(plots.main, tmp_path / "a.json", kept(tmp_path / "b.json", cpu="another"), "--out", tmp_path)
+    assert "b.json differs from a.json in machine, cpu" in elsewhere.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["growth.svg", "latency.svg"]
     assert "schemas left out" in result.stderr
     words = "".join(ElementTree.parse(tmp_path / "out" / "latency.svg").getroot().itertext())

@@ -12,7 +12,7 @@ from benchmarks.formats import ARTICLE
 from benchmarks.groups.walk import each
 from benchmarks.harness import Contender, Report
 from benchmarks.peers import OutlinesCore, installed
-from benchmarks.peers.batch import BATCHES, fastmask_rows
+from benchmarks.peers.batch import BATCHES, fastmask_rows, require_followed
 from benchmarks.peers.entrants import engine, memory_for
 from benchmarks.workloads import Workload, workloads
 from fastmask.corpus import Annotator, Columns
@@ -20,6 +20,7 @@ from fastmask.corpus.tokenising import token_ids
 
 COPIES = 8  # of the treebank in one table: some two million tokens
 ROWS, STEPS = 64, 40  # of the rectangle that batched engines read
+THREADS = 2  # of everyone, where it is not said otherwise
 OURS = "fastmask, annotate"
 
 
@@ -72,21 +73,19 @@ def stepped(report: Report, workload: Workload) -> Contender:
 
 
 def beside_batches(report: Report, workload: Workload, con: fm.Constraint) -> None:
-    """A rectangle of tokens, every engine on all threads."""
-    threads = fm.get_num_threads()
+    """A rectangle of tokens, every engine on as many threads."""
     rows = [answer[:STEPS] for answer in workload.answers if len(answer) >= STEPS][:ROWS]
     tokens = np.array(rows)
     masks = np.zeros((len(rows), (con.vocab_size + 31) // 32), np.int32)
-    before = partial(fm.set_num_threads, threads)
+    before = partial(fm.set_num_threads, THREADS)
     contenders = {
         "fastmask, states": Contender(partial(con.walk, tokens), tokens.size, before),
         "fastmask, states and packed masks": Contender(partial(fastmask_rows, con, tokens, masks), tokens.size, before),
     }
     peers = []
     for peer in installed(report.note, tuple(BATCHES)):
-        matcher = peer(engine(BATCHES[peer], workload.tokenizer), workload.format.schema, len(rows), threads)
-        if not matcher.follow(tokens, masks):
-            raise AssertionError(f"{peer.name} refuses a token of {workload.name}")
+        matcher = peer(engine(BATCHES[peer], workload.tokenizer), workload.format.schema, len(rows), THREADS)
+        require_followed(matcher, tokens, masks)
         contenders[peer.name] = Contender(partial(matcher.follow, tokens, masks), tokens.size)
         peers.append(peer.name)
     name = f"{workload.name}, {len(rows)} × {STEPS}"
@@ -111,7 +110,7 @@ def from_text(report: Report, workload: Workload, con: fm.Constraint) -> None:
     contenders = {
         called: Contender(partial(workload.tokenizer, answers, add_special_tokens=False), total),
         asked: Contender(partial(token_ids, answers, workload.tokenizer, add_special_tokens=False), total),
-        ours: Contender(partial(annotator, table), total),
+        ours: Contender(partial(annotator, table), total, partial(fm.set_num_threads, THREADS)),
     }
     race = report.race("corpus", f"{workload.name}, from text", "s/token", contenders, ours)
     report.find_ratio("corpus.text", workload.name, race, asked, ours)

@@ -31,6 +31,7 @@ OURS = "fastmask"
 
 
 def run(report: Report) -> None:
+    fm.set_num_threads(1)  # as the peers fill their masks
     for workload in workloads(report.settings.quick, [ARTICLE]):
         con = workload.constraint()
         for batch in BATCHES[:1] if report.settings.quick else BATCHES:
@@ -89,11 +90,13 @@ def require_masks(processor: Processor, steps: list[Tensor], scores: Tensor, con
 
 
 def require_allowed(processor: Processor, steps: list[Tensor], scores: Tensor, name: str) -> None:
-    """The peer allows what comes next in every row."""
+    """The peer allows what comes next in every row, and not everything."""
     for ids, following in pairwise(steps):
         masked = processor(ids, scores.clone())
         if not masked.gather(1, following[:, -1:]).isfinite().all():
             raise AssertionError(f"{name} forbids token {ids.shape[1]} of an answer that it accepts")
+        if masked.isfinite().all(1).any():
+            raise AssertionError(f"{name} forbids nothing as token {ids.shape[1]} of an answer")
 
 
 # ---- as texts grow --------------------------------------------------------------------------------------

@@ -7,9 +7,8 @@ same memory, and the token accepted. What grows is the whole of one workload's n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,9 @@ import fastmask as fm
 from benchmarks.formats import ARTICLE
 from benchmarks.harness import Contender, Report
 from benchmarks.peers import LLGuidance, XGrammar, installed
-from benchmarks.peers.batch import BATCHES, fastmask_rows
+from benchmarks.peers.batch import BATCHES, fastmask_rows, require_followed
 from benchmarks.peers.entrants import engine, memory_for
-from benchmarks.peers.single import Rows
+from benchmarks.peers.single import Rows, SteppedMatcher
 from benchmarks.texts import sentences
 from benchmarks.workloads import Workload, encode, tokenizers, workload
 from training.schema import answer
@@ -48,12 +47,18 @@ def run(report: Report) -> None:
         across_a_batch(report, f"threads {threads}", first, BATCH, threads)
 
 
+def require_alive(con: fm.Constraint, tokens: npt.NDArray[np.int64]) -> None:
+    if (con.walk(tokens) == fm.DEAD).any():
+        raise AssertionError(f"{con!r} forbids a token of an answer")
+
+
 # ---- one text -----------------------------------------------------------------------------------------------
 
 
 def along_a_text(report: Report, workload: Workload, length: int) -> None:
     tokens = long_text(workload, length)
     con = workload.constraint()
+    require_alive(con, np.array([tokens]))
     rows = np.repeat(memory_for([[]], workload), PIECE, axis=0)
     one_thread = partial(fm.set_num_threads, 1)
     contenders = {
@@ -65,8 +70,20 @@ def along_a_text(report: Report, workload: Workload, length: int) -> None:
         matcher = engine(peer, workload.tokenizer).schema(workload.format.schema)
         # One row, again and again: whoever keeps masks pays for keeping, not for making them.
         (memory,) = matcher.rows(rows[:1])
+        require_allowed(peer.name, matcher, tokens, rows[:1])
         contenders[peer.name] = Contender(partial(matcher.masks, tokens, [memory] * (length + 1)), length)
     report.race("growth", f"length {length}", "s/token", contenders, MASKS)
+
+
+def require_allowed(name: str, matcher: SteppedMatcher, tokens: list[int], memory: Rows) -> None:
+    """Each token by the mask before it; a peer that refuses one would be quick from there on."""
+    (row,) = matcher.rows(memory)
+    matcher.reset()
+    for position, token in enumerate(tokens):
+        matcher.fill(row)
+        if not memory[0, token // 32] >> (token % 32) & 1:
+            raise AssertionError(f"{name} forbids token {position} of a text")
+        matcher.accept(token)
 
 
 def masks_in_pieces(con: fm.Constraint, tokens: npt.NDArray[np.int64], rows: Rows) -> None:
@@ -91,6 +108,7 @@ def across_a_batch(report: Report, name: str, workload: Workload, rows: int, thr
     long = [row[:STEPS] for row in workload.answers if len(row) >= STEPS]
     tokens = np.array((long * (rows // len(long) + 1))[:rows])
     con = workload.constraint()
+    require_alive(con, tokens)
     masks = np.zeros((rows, (con.vocab_size + 31) // 32), np.int32)
     before = partial(fm.set_num_threads, threads)
     contenders = {
@@ -100,14 +118,9 @@ def across_a_batch(report: Report, name: str, workload: Workload, rows: int, thr
     for peer in installed(report.note, tuple(BATCHES)):
         made = engine(BATCHES[peer], workload.tokenizer)
         matcher = peer(made, workload.format.schema, rows, threads)
-        require_read(matcher.follow, tokens, masks, f"{peer.name} refuses a token of {workload.name}")
+        require_followed(matcher, tokens, masks)
         contenders[peer.name] = Contender(partial(matcher.follow, tokens, masks), tokens.size)
     report.race("growth", name, "s/token", contenders, MASKS)
-
-
-def require_read(follow: Callable[..., bool], tokens: npt.NDArray[np.int64], masks: Any, complaint: str) -> None:
-    if not follow(tokens, masks):
-        raise AssertionError(complaint)
 
 
 # ---- vocabularies -------------------------------------------------------------------------------------------

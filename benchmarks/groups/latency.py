@@ -3,6 +3,8 @@
 Each position is timed by itself, with the clock's and one Python call's time for everyone. A round gives the
 quantiles over all positions of its answers; their median over the rounds is what one sees, so that a scheduler's
 hiccup in one round does not decide. The largest of all is kept beside it, as the value's maximum.
+
+The round before fills everyone's caches: what is met for the first time is not seen here, but in `compile`.
 """
 
 from __future__ import annotations

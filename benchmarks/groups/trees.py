@@ -1,7 +1,7 @@
 """Trees of draft tokens, as speculative decoding checks them: the mask behind every node, beside xgrammar's own form.
 
 Trees stand at real positions of the article's answers: eight tokens deep along the answer, and beside each of these
-seven others that are allowed there. Node 0 is the last token of the text so far, by xgrammar's convention.
+seven drawn from those that are allowed there. Node 0 is the last token of the text so far, by xgrammar's convention.
 """
 
 from __future__ import annotations

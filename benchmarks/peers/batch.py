@@ -74,6 +74,17 @@ class LLGuidanceBatch(BatchMatcher):
         return accepted
 
 
+def require_followed(matcher: BatchMatcher, tokens: npt.NDArray[np.int64], masks: Rows) -> None:
+    """Every token was accepted, and the last column's masks allow it and not everything."""
+    masks[:] = 0
+    if not matcher.follow(tokens, masks):
+        raise AssertionError(f"{matcher.name} refuses a token of an answer")
+    last = tokens[:, -1]
+    allowed = masks[np.arange(len(last)), last // 32] >> (last % 32) & 1
+    if not allowed.all() or (masks[:, :-1] == -1).all(1).any():
+        raise AssertionError(f"{matcher.name} has other masks than those of its last tokens")
+
+
 #: Each with the engine that its matchers are made by.
 BATCHES = {XGrammarBatch: XGrammar, LLGuidanceBatch: LLGuidance}
 

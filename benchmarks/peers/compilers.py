@@ -105,7 +105,7 @@ class Worker:
             if self.pipe.poll(seconds):
                 return self.pipe.recv()
             missing = SILENT
-        except EOFError:
+        except (EOFError, ConnectionError):
             missing = DIED
         self.end()
         return missing

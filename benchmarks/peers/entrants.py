@@ -88,17 +88,20 @@ def accepted(peer: type[Peer], engine: Peer, workload: Workload, settings: Setti
         matcher = engine.schema(workload.format.schema)
     except Exception as error:  # each engine has its own
         raise Refused(f"left out, it refuses the schema: {str(error).splitlines()[0][:150]}") from None
-    begin, taken, seen = time.perf_counter(), [], 0
-    for seen, answer in enumerate(workload.sample(settings.answers), 1):  # noqa: B007 - how many were seen
+    begin, taken, seen, answers = time.perf_counter(), [], 0, workload.sample(settings.answers)
+    for seen, answer in enumerate(answers, 1):  # noqa: B007 - how many were seen
         if matcher.read(answer):
             taken.append(answer)
         if time.perf_counter() - begin > settings.patience:
             break
     if not taken:
         raise Refused(f"left out, it refuses {seen} of {seen} answers")
-    refused = seen - len(taken)
-    notes = (f"refuses {refused} of {seen} answers, and is timed on the others",) if refused else ()
-    return Entrant(peer, matcher, taken, notes)
+    notes = []
+    if seen < len(answers):
+        notes.append(f"is offered {seen} of {len(answers)} answers: reading these took above {settings.patience:g} s")
+    if refused := seen - len(taken):
+        notes.append(f"refuses {refused} of {seen} answers, and is timed on the others")
+    return Entrant(peer, matcher, taken, tuple(notes))
 
 
 def in_time(entrant: Entrant, workload: Workload, seconds: float) -> Entrant:

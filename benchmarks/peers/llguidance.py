@@ -38,18 +38,24 @@ class LLGuidance(Peer):
 
     @staticmethod
     def agrees(theirs: Rows, ours: Rows, vocabulary: fm.Vocabulary) -> bool:
-        """Where the text is forced, it allows only the token that its tokenizer would choose."""
-        return not np.any(theirs & ~ours)
+        """Where the text is forced, it allows only the token that its tokenizer would choose: one of ours."""
+        other = (theirs != ours).any(axis=1)
+        tokens = np.bitwise_count(theirs[other].view(np.uint32)).sum(axis=1)
+        return not np.any(theirs & ~ours) and bool((tokens == 1).all())
 
 
 class _LLMatcher(SteppedMatcher):
     def __init__(self, tokenizer: Any, grammar: str) -> None:
+        self.begin = partial(self._begin, tokenizer, grammar)
+        self.begin()
+        if self.matcher.is_error():
+            raise ValueError(self.matcher.get_error())
+
+    def _begin(self, tokenizer: Any, grammar: str) -> None:
         from llguidance import LLMatcher
         from llguidance.numpy import fill_next_token_bitmask
 
         self.matcher = LLMatcher(tokenizer, grammar)
-        if self.matcher.is_error():
-            raise ValueError(self.matcher.get_error())
         self.reset = self.matcher.reset
         self.fill = partial(fill_next_token_bitmask, self.matcher)
         self.accept = self.matcher.consume_token
@@ -60,13 +66,17 @@ class _LLMatcher(SteppedMatcher):
     def read(self, answer: list[int]) -> bool:
         matcher = self.matcher
         matcher.reset()
-        return matcher.consume_tokens(answer) and matcher.is_accepting()
+        if matcher.consume_tokens(answer):
+            return matcher.is_accepting()
+        self.begin()  # no reset leads out of a refusal
+        return False
 
 
 class LLGuidanceDrafts(LLGuidance):
     """The whole answer as draft tokens: one call fills every row."""
 
     name = "llguidance, drafts"
+    accepts_alone = False  # by the very calls of LLGuidance, which has a line for them
 
     def _matcher(self, grammar: str) -> Matcher:
         return _LLDraftMatcher(self.tokenizer, grammar)

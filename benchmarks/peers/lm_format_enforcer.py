@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import fastmask as fm
-from benchmarks.peers.single import Matcher, Peer, Rows, SteppedMatcher, row_of
+from benchmarks.peers.single import Matcher, Peer, Rows, SteppedMatcher, ends, row_of
 
 
 class LMFormatEnforcer(Peer):
@@ -38,7 +38,7 @@ class LMFormatEnforcer(Peer):
     def agrees(theirs: Rows, ours: Rows, vocabulary: fm.Vocabulary) -> bool:
         """It knows no characters but those that are a token by themselves, and no parts of them."""
         ascii_text = row_of((token is not None and token.isascii() for token in vocabulary.tokens), theirs.shape[1])
-        return not np.any((theirs ^ ours) & ascii_text)
+        return not np.any((theirs ^ ours) & (ascii_text | ends(vocabulary, theirs.shape[1])))
 
 
 def tokenizer_data(tokenizer: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the groups know of an engine that reads one answer at a time, and which engines there are.
+"""What the groups know of an engine that reads one answer at a time.
 
 Each is a `Peer` for one tokenizer; a peer compiles a schema or a regex to a `Matcher`, which reads one answer after
 another. Rows are handed in ready-made, so that no allocation is timed. One thread throughout.
@@ -87,6 +87,11 @@ def torch_rows(memory: Rows) -> list[Any]:
     import torch
 
     return list(torch.from_numpy(memory)[:, None])
+
+
+def ends(vocabulary: fm.Vocabulary, words: int) -> Rows:
+    """The packed row of the tokens that end a text, which are no text themselves."""
+    return row_of((token in vocabulary.eos_token_ids for token in range(vocabulary.size)), words)
 
 
 def row_of(allowed: Iterable[bool], words: int) -> Rows:

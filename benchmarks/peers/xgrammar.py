@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fastmask as fm
-from benchmarks.peers.single import Matcher, Peer, Rows, SteppedMatcher, row_of, torch_rows
+from benchmarks.peers.single import Matcher, Peer, Rows, SteppedMatcher, ends, row_of, torch_rows
 
 
 class XGrammar(Peer):
@@ -43,7 +43,7 @@ class XGrammar(Peer):
     def agrees(theirs: Rows, ours: Rows, vocabulary: fm.Vocabulary) -> bool:
         """It takes special tokens for their text, and ids past the vocabulary for anything."""
         text = row_of((token is not None for token in vocabulary.tokens), theirs.shape[1])
-        return not np.any((theirs ^ ours) & text)
+        return not np.any((theirs ^ ours) & (text | ends(vocabulary, theirs.shape[1])))
 
 
 class DraftTree(NamedTuple):

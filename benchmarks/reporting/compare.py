@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.reporting.comparison import Change, compare, differences
+from benchmarks.reporting.comparison import Change, compare, differences, in_one_alone
 from benchmarks.reporting.runs import Run
 from benchmarks.reporting.tables import amount, figure
 
@@ -39,13 +39,14 @@ def main(
     are judged only if machine, packages and settings are the same; the ratios to peers always are.
     """
     before, after = Run.read(a), Run.read(b)
-    changes, warnings = compare(before, after), differences(before, after)
+    changes, warnings, alone = compare(before, after), differences(before, after), in_one_alone(before, after)
+    if not changes:
+        raise typer.BadParameter(f"{a} and {b} have no line in common: {', '.join(alone) or 'both are empty'}")
     if as_json:
-        print(
-            json.dumps({"warnings": warnings, "changes": [_record(change) for change in changes]}, ensure_ascii=False)
-        )
+        record = {"warnings": warnings, "in_one_alone": alone, "changes": [_record(change) for change in changes]}
+        print(json.dumps(record, ensure_ascii=False))
     else:
-        _show(changes, warnings, everything)
+        _show(changes, warnings, alone, everything)
     if fail_on_slower and any(_judged(change, warnings) and change.verdict == "slower" for change in changes):
         raise typer.Exit(1)
 
@@ -58,10 +59,12 @@ def _record(change: Change) -> dict[str, object]:
     return {**asdict(change), "ratio": change.ratio, "ours": change.ours}
 
 
-def _show(changes: list[Change], warnings: list[str], everything: bool) -> None:
+def _show(changes: list[Change], warnings: list[str], alone: list[str], everything: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160)
     for warning in warnings:
         console.print(f"[yellow]the runs differ in[/yellow] {warning}")
+    if alone:
+        console.print(f"[yellow]lines of one run alone, not compared:[/yellow] {', '.join(alone)}")
     for kind, title in TITLES.items():
         shown = changes if everything else [change for change in changes if change.verdict in ("faster", "slower")]
         of_kind = [change for change in shown if change.kind == kind]

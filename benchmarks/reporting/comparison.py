@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from benchmarks.harness import Measurement, Spread
-from benchmarks.reporting.runs import OURS, Run
+from benchmarks.reporting.runs import Run, is_ours
 
 Verdict = Literal["faster", "slower", "no difference", "no spread"]
 
@@ -47,7 +50,7 @@ class Change:
     @property
     def ours(self) -> bool:
         """Is it fastmask that the verdict is on?"""
-        return self.kind == "ratios" or self.contender.startswith(OURS)
+        return self.kind == "ratios" or is_ours(self.contender)
 
 
 def compare(a: Run, b: Run) -> list[Change]:
@@ -55,6 +58,22 @@ def compare(a: Run, b: Run) -> list[Change]:
     before, after = _by_name(a), _by_name(b)
     changes = [change for name in before if name in after for change in _changes(before[name], after[name])]
     return sorted(changes, key=lambda change: -change.size)
+
+
+def read_together(paths: Sequence[Path]) -> Run:
+    """Several files as one run; in what they differ from the first is told on standard error."""
+    first, *others = runs = [Run.read(path) for path in paths]
+    for other in others:
+        for difference in differences(first, other):
+            print(f"{other.names[0]} differs from {first.names[0]} in {difference}", file=sys.stderr)
+    return Run.together(runs)
+
+
+def in_one_alone(a: Run, b: Run) -> list[str]:
+    """How many lines of which groups only one of two runs has: what is not compared."""
+    first, second = _by_name(a), _by_name(b)
+    groups = Counter(group for group, *_ in {*first} ^ {*second})
+    return [f"{count} of {group}" for group, count in sorted(groups.items())]
 
 
 def differences(a: Run, b: Run) -> list[str]:
@@ -80,7 +99,7 @@ def _changes(a: Measurement, b: Measurement) -> Iterator[Change]:
     else:
         verdict = _verdict(a.value, b.value, a.unit not in MORE_IS_BETTER, margin=0.0 if timed else COUNTED)
     yield Change("times", *names, a.value, b.value, verdict)
-    if a.ratio and b.ratio and not a.contender.startswith(OURS):
+    if a.ratio and b.ratio and not is_ours(a.contender):
         yield Change("ratios", *names, a.ratio, b.ratio, _verdict(a.ratio, b.ratio, less_is_better=False))
 
 

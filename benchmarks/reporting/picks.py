@@ -9,7 +9,10 @@ from benchmarks.harness import Measurement
 from benchmarks.reporting.runs import OURS, Run, engine_of, ratio
 
 TOKENIZERS = {"gpt2": "GPT-2", "llama2": "Llama-2", "llama3": "Llama-3"}
-PEERS = ("outlines", "xgrammar", "llguidance", "lm-format-enforcer", "torch", "liger")
+PEERS = (
+    *("outlines", "xgrammar", "llguidance", "lm-format-enforcer"),
+    *("torch", "Liger-Kernel", "plain KL", "constrained, torch"),
+)  # with one of these begins every contender that one could pick in our place
 
 
 class Figure(NamedTuple):

@@ -11,6 +11,7 @@ import matplotlib
 import typer
 
 from benchmarks.harness import Spread
+from benchmarks.reporting.comparison import read_together
 from benchmarks.reporting.runs import Run
 from benchmarks.reporting.series import QUANTILES, Series, by_number, by_quantile
 
@@ -39,7 +40,7 @@ def main(
     out: Annotated[Path, typer.Option(help="The folder for the SVG files.")] = Path("docs/benchmarks"),
 ) -> None:
     """Draw what the runs have figures for, and say what they have not."""
-    run = Run.together([Run.read(path) for path in results])
+    run = read_together(results)
     out.mkdir(parents=True, exist_ok=True)
     for name, draw in PLOTS.items():
         with plt.rc_context(STYLE):

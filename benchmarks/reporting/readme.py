@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.reporting.comparison import read_together
 from benchmarks.reporting.picks import TOKENIZERS, Figure
 from benchmarks.reporting.rows import Row, all_rows
 from benchmarks.reporting.runs import RESULTS, Run
@@ -31,7 +32,7 @@ def main(
     check: Annotated[
         bool, typer.Option(help="Write nothing; exit with 1 if the table is not what the runs say.")
     ] = False,
-    readme: Annotated[Path, typer.Option(help="The page with the block.")] = README,
+    readme: Annotated[Path, typer.Option(help="The page with the block.", exists=True, dir_okay=False)] = README,
 ) -> None:
     """Put the table between the markers, from the runs given or from those that the block names."""
     text = readme.read_text(encoding="utf-8")
@@ -42,7 +43,7 @@ def main(
     for path in paths:
         if path.resolve().parent != RESULTS:
             raise typer.BadParameter(f"{path} is not kept: the README may only cite runs in {RESULTS}")
-    lines, left_out = table(Run.together([Run.read(path) for path in paths]))
+    lines, left_out = table(read_together(paths))
     for what in left_out:
         print(f"left out, because the runs have no such figures: {what}", file=sys.stderr)
     written = f"{text[: block.start()]}{framed(paths, lines)}{text[block.end() :]}"

@@ -154,7 +154,7 @@ ROWS = [
         tuple(against("training_step", STEP, PLAIN, f"constrained, {OURS}{form}") for form in ("", " in chunks")),
     ),
     Row(
-        "… its peak memory, plain KL's against ours: at once / in chunks",
+        "… its peak memory beyond the models' own, plain KL's against ours: at once / in chunks",
         "training_step",
         tuple(
             against("training_step", f"{STEP}, peak memory", PLAIN, f"constrained, {OURS}{form}")
@@ -169,7 +169,7 @@ ROWS = [
     ),
     Row("… of the recursive ones", "schemas", (every_engine("schemas", "{} · recursive", "*, compiled"),), PERCENT),
     Row("… of the largest tenth", "schemas", (every_engine("schemas", "{} · the largest *", "*, compiled"),), PERCENT),
-    Row("… their times, median", "schemas", (every_engine("schemas", "{}", "*, p50"),), MILLISECONDS),
+    Row("… time to compile or refuse one, median", "schemas", (every_engine("schemas", "{}", "*, p50"),), MILLISECONDS),
     Row("… 99 of 100", "schemas", (every_engine("schemas", "{}", "*, p99"),), MILLISECONDS),
     Row("… the longest", "schemas", (every_engine("schemas", "{}", "*, max"),), MILLISECONDS),
     Row(

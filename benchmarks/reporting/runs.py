@@ -15,7 +15,7 @@ import typer
 from benchmarks.harness import Finding, Measurement, Spread
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-OURS = "fastmask"  # with this begins every contender of our own
+OURS = "fastmask"  # stands in the name of every contender of our own
 
 Line = Measurement | Finding
 
@@ -38,7 +38,7 @@ class Run:
             record = json.loads(path.read_text(encoding="utf-8"))
             return cls(
                 [path.name],
-                record["machine"],
+                _machine(record["machine"]),
                 record["settings"],
                 [_finding(line) for line in record["findings"]],
                 [_measurement(line) for line in record["measurements"]],
@@ -80,6 +80,10 @@ def group_of(line: Line) -> str:
     return line.group if isinstance(line, Measurement) else line.target.split(".")[0]
 
 
+def is_ours(contender: str) -> bool:
+    return OURS in contender
+
+
 def engine_of(contender: str) -> str:
     """xgrammar, mask and accept → xgrammar."""
     return contender.split(",")[0]
@@ -92,8 +96,15 @@ def ratio(one: Measurement, other: Measurement) -> float:
     return one.value.median / other.value.median
 
 
+def _machine(record: dict[str, Any]) -> dict[str, Any]:
+    """As it is, if it tells when and with what it was measured."""
+    datetime.fromisoformat(record["time"])
+    dict(record["packages"])
+    return record
+
+
 def _spread(record: dict[str, float]) -> Spread:
-    return Spread(record["minimum"], record["q1"], record["median"], record["q3"])
+    return Spread(record["minimum"], record["q1"], record["median"], record["q3"], record.get("maximum"))
 
 
 def _finding(record: dict[str, Any]) -> Finding:
