@@ -66,7 +66,8 @@ def stepped(report: Report, workload: Workload) -> Contender:
     """The article's function: for each record a fresh matcher, for each token a mask and a step."""
     answers = workload.sample(report.settings.answers)
     matcher = engine(OutlinesCore, workload.tokenizer).schema(workload.format.schema)
-    return Contender(each(answers, matcher.masks, matcher.rows(memory_for(answers, workload))), sum(map(len, answers)))
+    rows, masks = matcher.rows(memory_for(answers, workload)), sum(len(answer) + 1 for answer in answers)
+    return Contender(each(answers, matcher.masks, rows), masks)
 
 
 # ---- beside batched engines -----------------------------------------------------------------------------

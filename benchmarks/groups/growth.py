@@ -71,7 +71,7 @@ def along_a_text(report: Report, workload: Workload, length: int) -> None:
         # One row, again and again: whoever keeps masks pays for keeping, not for making them.
         (memory,) = matcher.rows(rows[:1])
         require_allowed(peer.name, matcher, tokens, rows[:1])
-        contenders[peer.name] = Contender(partial(matcher.masks, tokens, [memory] * (length + 1)), length)
+        contenders[peer.name] = Contender(partial(matcher.masks, tokens, [memory] * (length + 1)), length + 1)
     report.race("growth", f"length {length}", "s/token", contenders, MASKS)
 
 

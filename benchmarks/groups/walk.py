@@ -59,10 +59,10 @@ def beside_peers(report: Report, workload: Workload, con: fm.Constraint) -> None
         "fastmask, states of Python lists": Contender(lambda: con.walk(answers), total, one_thread),
     }
     peers = entrants(report, workload)
-    for peer in peers:
+    for peer in peers:  # whose masks are those before each token and the one behind the end
         matcher, theirs = peer.matcher, peer.answers
         rows = matcher.rows(memory_for(theirs, workload))
-        contenders[masks_of(peer.name)] = Contender(each(theirs, matcher.masks, rows), peer.tokens)
+        contenders[masks_of(peer.name)] = Contender(each(theirs, matcher.masks, rows), peer.tokens + len(theirs))
         if peer.peer.accepts_alone:
             contenders[f"{peer.name}, accept only"] = Contender(each(theirs, matcher.read), peer.tokens)
 

@@ -74,11 +74,6 @@ def every_engine(group: str, workload: str, contender: str) -> Pick:
     return pick
 
 
-def known(*figures: Figure) -> Pick:
-    """What needs no measuring."""
-    return lambda run, tokenizer: list(figures)
-
-
 def furthest_ahead(group: str, contender: str) -> Pick:
     """The least of a peer's ratios that are below 1, and where; workloads of no tokenizer count as GPT-2's."""
 

@@ -65,7 +65,8 @@ def latency(run: Run) -> Figure | None:
         return None
     figure, axes = plt.subplots(figsize=(WIDTH, 1.1 + LINE * len(series)), layout="constrained")
     draw_quantiles(axes, series)
-    axes.set_xlabel(f"time of the mask of one position, {lines[0].workload}, logarithmic; whiskers: quartiles")
+    label = f"time of one position's mask ({lines[0].workload}), logarithmic; whiskers: quartiles"
+    figure.supxlabel(label, fontsize="medium")
     return figure
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,10 +16,8 @@ from benchmarks.reporting.picks import (
     fastest_peer,
     found,
     furthest_ahead,
-    known,
 )
 from benchmarks.reporting.runs import OURS, Run
-from fastmask.schema.rules import REFERENCE_LIMIT
 
 # ---- how figures are written ------------------------------------------------------------------------------
 
@@ -30,10 +27,6 @@ def digits(value: float) -> str:
     if value >= 9.95:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 0.995 else f"{value:.2g}"
-
-
-def whole(value: float) -> str:
-    return "any" if value == math.inf else f"{value:.0f}"
 
 
 class Form(NamedTuple):
@@ -48,7 +41,7 @@ class Form(NamedTuple):
 
 
 TIMES, PERCENT, MILLIONS = Form(1, " ×"), Form(100, " %"), Form(1e-6, "")
-KILOBYTES, MILLISECONDS, DEPTH = Form(1e-3, " kB"), Form(1e3, " ms"), Form(1, "", whole)
+KILOBYTES, MILLISECONDS = Form(1e-3, " kB"), Form(1e3, " ms")
 
 
 # ---- the rows ---------------------------------------------------------------------------------------------
@@ -172,12 +165,6 @@ ROWS = [
     Row("… time to compile or refuse one, median", "schemas", (every_engine("schemas", "{}", "*, p50"),), MILLISECONDS),
     Row("… 99 of 100", "schemas", (every_engine("schemas", "{}", "*, p99"),), MILLISECONDS),
     Row("… the longest", "schemas", (every_engine("schemas", "{}", "*, max"),), MILLISECONDS),
-    Row(
-        "a recursive schema, references followed: {engines}",
-        "",
-        (known(Figure(REFERENCE_LIMIT, OURS), Figure(math.inf, "xgrammar"), Figure(math.inf, "llguidance")),),
-        DEPTH,
-    ),
 ]
 
 
