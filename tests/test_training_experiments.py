@@ -16,14 +16,21 @@ from training.run import read_json
 
 def test_arms_over_seeds(treebank, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(experiments, "TEACHER_STEPS", 2)
-    asked = {"treebank": [treebank], "arm": ["fine-tuned", "article"], "steps": 2, "samples": 3, "max_length": 99}
+    asked = {
+        "treebank": [treebank],
+        "arm": ["fine-tuned", "article", "article-told"],
+        "steps": 2,
+        "samples": 3,
+        "max_length": 99,
+    }
     experiments.main(tmp_path, seed=[4], **asked)
     models = read_json(tmp_path / "seed-4" / "numbers.json")["models"]
-    evaluated = {"teacher", "teacher-clean", "fine-tuned", "article"}
+    evaluated = {"teacher", "teacher-clean", "fine-tuned", "article", "article-told"}
     assert {name for name, facts in models.items() if "scores" in facts} == evaluated
     assert models["teacher"]["sloppiness"] == experiments.SLOPPINESS
     assert models["teacher-clean"]["sloppiness"] == 0
     assert models["article"]["start"] == "article-begun"
+    assert models["article-told-begun"]["asking"]["prompt"] == models["teacher-told"]["prompt"] == experiments.PROMPT
     assert [models[name]["history"][-1]["step"] for name in ("fine-tuned", "article-begun", "article")] == [2, 1, 1]
 
     written = (tmp_path / "seed-4" / "numbers.json").read_bytes()
