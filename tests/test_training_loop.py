@@ -149,6 +149,15 @@ def test_a_signal_stops_behind_a_checkpoint(number, whole, copied, monkeypatch, 
     assert_same(copied, whole, "finetuned")
 
 
+@pytest.fixture
+def interruptible():
+    """Whoever began the tests may have had Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_signal_stops_at_once(copied, monkeypatch):
     def twice():
         os.kill(os.getpid(), signal.SIGINT)
