@@ -34,8 +34,8 @@ struct LogMasses {
 void log_masses(const MassRows& rows, const LogMasses& out);
 
 // d(Σ allowed·log mass of the allowed tokens + disallowed·that of the others)/d(logits): rows of the logits' width, one
-// behind the other, in their kind. 0 where there is no mass, whatever the weight of its logarithm; or no weight, whatever
-// the mass, NaN included.
+// behind the other, in their kind. 0 where there is no mass, whatever the weight of its logarithm; or no weight,
+// whatever the mass, NaN included.
 struct LogMassGradient {
   const double *allowed, *disallowed;  // [count]
   void* out;                           // [count, width]

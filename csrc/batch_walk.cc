@@ -15,7 +15,9 @@ namespace {
 constexpr int64_t kTokensPerChunk = 1 << 12;
 constexpr int64_t kBytesPerChunk = 1 << 18;
 
-int64_t grain_for(int64_t per_chunk, int64_t per_item) { return std::max<int64_t>(1, per_chunk / std::max<int64_t>(1, per_item)); }
+int64_t grain_for(int64_t per_chunk, int64_t per_item) {
+  return std::max<int64_t>(1, per_chunk / std::max<int64_t>(1, per_item));
+}
 
 // `unit` and `index` name the state's place: "row", 3.
 void require_state(State state, State num_states, const char* unit, int64_t index) {

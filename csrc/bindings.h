@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "error.h"
 #include "mask_table.h"
@@ -24,6 +25,17 @@ inline void require_length(py::ssize_t actual, py::ssize_t expected, const char*
                                        std::to_string(expected));
 }
 
+template <class T>
+Array<T> to_array(const std::vector<T>& values) {
+  return Array<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+// Lets Ctrl-C end a long call: the handler's exception passes through the kernel and out.
+inline void raise_pending_interrupt() {
+  const py::gil_scoped_acquire lock;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
 // A constraint for one vocabulary: the automaton that is walked and the table of its masks.
 struct Engine {
   explicit Engine(std::shared_ptr<const TokenAutomaton> a) : automaton(std::move(a)), masks(automaton) {}
@@ -33,5 +45,6 @@ struct Engine {
 
 void define_divergence(py::module_& m);  // bindings_divergence.cc
 void define_rows(py::module_& m);        // bindings_rows.cc
+void define_sources(py::module_& m);     // bindings_sources.cc
 
 }  // namespace fastmask

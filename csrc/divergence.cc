@@ -6,7 +6,6 @@
 #include <memory>
 #include <vector>
 
-#include "bitmask.h"
 #include "softmax_blocks.h"
 #include "thread_pool.h"
 

@@ -15,9 +15,10 @@
 //
 // Cost: a row's logits are read once and its exponentials taken once, for the loss and the gradient together. What the
 // gradient is made of waits for the sums in 8 bytes an element of one row a thread, which a second-level cache holds;
-// nothing else is written but results. Jensen-Shannon, whose m takes the sums of whole rows, keeps what waits for the loss
-// alone, too, and passes over it once more than the others: two logarithms an element. Every row is one thread's, summed
-// up in an order that depends on nothing but its width: no batch split, thread count or SIMD path shows in a result.
+// nothing else is written but results. Jensen-Shannon, whose m takes the sums of whole rows, keeps what waits for the
+// loss alone, too, and passes over it once more than the others: two logarithms an element. Every row is one thread's,
+// summed up in an order that depends on nothing but its width: no batch split, thread count or SIMD path shows in a
+// result.
 #pragma once
 
 #include <cstdint>

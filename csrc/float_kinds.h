@@ -45,8 +45,9 @@ struct Float16 {
   uint16_t bits;
 
   FASTMASK_INLINE static float widen(Float16 half) {
-    const float magnitude = as_float((half.bits & 0x7fffu) << 13) * as_float(0x77800000);  // 2^112: the exponents' offset
-    const uint32_t special = magnitude >= 65536.0f ? 0x7f800000u : 0u;                     // infinities, NaN
+    constexpr uint32_t kOffset = 0x77800000;  // 2^112, by which the exponents' offsets differ
+    const float magnitude = as_float((half.bits & 0x7fffu) << 13) * as_float(kOffset);
+    const uint32_t special = magnitude >= 65536.0f ? 0x7f800000u : 0u;  // infinities, NaN
     return as_float(as_bits(magnitude) | special | (half.bits & 0x8000u) << 16);
   }
 

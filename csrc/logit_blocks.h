@@ -35,8 +35,8 @@ const float* load_block(const LogitRows& rows, int64_t row, int64_t first, const
 // Where a block begins in memory, or the row ends: a hint of what will be read next.
 const void* block_address(const LogitRows& rows, int64_t row, int64_t first);
 
-// Writes the first `count` floats of a block as `kind`. Other threads may look at `out` once `finish_storing` was called
-// here.
+// Writes the first `count` floats of a block as `kind`. Other threads may look at `out` once `finish_storing` was
+// called here.
 void store_block(const float* block, int64_t count, FloatKind kind, void* out);
 void finish_storing();
 

@@ -57,7 +57,8 @@ void Replay::read_row(Row& row, const int64_t* tokens, int64_t length, int64_t i
     throw_bad_token(tokens[from + walked], automaton_->vocab_size(),
                     "row " + std::to_string(index) + ", generated token " + std::to_string(from + walked));
   row.tokens.insert(row.tokens.end(), tokens + known, tokens + length);
-  for (int64_t t = known; t < length; ++t) row.texts.push_back(text_with(t == 0 ? kEmptyText : row.texts[t - 1], tokens[t]));
+  for (int64_t t = known; t < length; ++t)
+    row.texts.push_back(text_with(t == 0 ? kEmptyText : row.texts[t - 1], tokens[t]));
 }
 
 }  // namespace fastmask

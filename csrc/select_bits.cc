@@ -1,4 +1,4 @@
-// One loop, compiled for each set of instructions: the compiler makes of the 32 tests what the machine has for them.
+// One loop: the compiler makes of its 32 tests what each set of instructions has for them.
 #include "select_bits.h"
 
 #include "simd.h"
@@ -16,40 +16,12 @@ FASTMASK_INLINE void select_words(const uint32_t* row, int64_t words, const Elem
     }
 }
 
-template <class Element>
-void select_plain(const uint32_t* row, int64_t words, const Element* in, Element forbidden, Element* out) {
-  select_words(row, words, in, forbidden, out);
-}
-
-#ifdef FASTMASK_X86
-template <class Element>
-FASTMASK_AVX2 void select_avx2(const uint32_t* row, int64_t words, const Element* in, Element forbidden, Element* out) {
-  select_words(row, words, in, forbidden, out);
-}
-
-template <class Element>
-FASTMASK_AVX512 void select_avx512(const uint32_t* row, int64_t words, const Element* in, Element forbidden,
-                                   Element* out) {
-  select_words(row, words, in, forbidden, out);
-}
-#endif
-
-template <class Element>
-auto choose_select() {
-#ifdef FASTMASK_X86
-  if (simd() == Simd::kAvx512) return &select_avx512<Element>;
-  if (simd() == Simd::kAvx2) return &select_avx2<Element>;
-#endif
-  return &select_plain<Element>;
-}
-
 }  // namespace
 
 template <class Element>
 void select_bits(const uint32_t* row, int64_t count, const Element* in, Element forbidden, Element* out) {
-  static const auto select = choose_select<Element>();
   const int64_t words = count / 32;
-  select(row, words, in, forbidden, out);
+  ForMachine<&select_words<Element>>::call(row, words, in, forbidden, out);
   for (int64_t t = 32 * words; t < count; ++t) out[t] = (row[t >> 5] >> (t & 31)) & 1 ? in[t] : forbidden;
 }
 

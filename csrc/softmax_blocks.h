@@ -46,8 +46,8 @@ struct Upcoming {
 SoftmaxSums block_sums(const float* first, const float* second, const SoftmaxFrame& frame, const Kept& kept,
                        const Upcoming& next);
 
-// The same over the tokens that have mass in the second row (y > -inf), and the highest logit of the others that have some
-// in the first; -inf if there are none. For blocks whose dot is not finite, which are rare: in double, and slow.
+// The same over the tokens that have mass in the second row (y > -inf), and the highest logit of the others that have
+// some in the first; -inf if there are none. For blocks whose dot is not finite, which are rare: in double, and slow.
 struct MatchedSums {
   double first, dot;
   float unmatched_max;

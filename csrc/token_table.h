@@ -19,8 +19,9 @@ struct TokenTransition {
 
 class TokenTable final : public TokenAutomaton {
  public:
-  // States are 0 … num_states-1 in the caller's numbering; those that cannot be reached are left out. EOS ids must not occur in the transitions. Throws
-  // Error{kInput} where a number lies outside its range or a state has two transitions on one token.
+  // States are 0 … num_states-1 in the caller's numbering; those that cannot be reached are left out. EOS ids must not
+  // occur in the transitions. Throws Error{kInput} where a number lies outside its range or a state has two transitions
+  // on one token.
   TokenTable(std::vector<TokenTransition> transitions, int32_t num_states, int32_t initial,
                  const std::vector<int32_t>& finals, int64_t vocab_size, std::vector<Token> eos_ids);
 

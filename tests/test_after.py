@@ -99,7 +99,7 @@ def test_random_rows_against_bytes_find(trigger, data):
     tokens, eos, size = data.draw(vocabularies(trigger))
     con, inner, answer = make(tokens, eos, size, REGEX, trigger)
     rows = data.draw(st.lists(st.lists(st.integers(0, size - 1), max_size=12), min_size=1, max_size=5))
-    partner = {oracle.DONE: fm.DONE, oracle.DEAD: fm.DEAD}  # a state of the answer → ours, one for one
+    partner = {oracle.DONE: fm.DONE, oracle.DEAD: fm.DEAD}  # the oracle's state → ours; it may have two for one of ours
     for row, states in zip(rows, con.walk(rows).tolist(), strict=True):
         for end, state in enumerate([con.initial_state, *states[: len(row)]]):
             expected = read_row(answer, trigger.encode(), row[:end])
@@ -112,7 +112,6 @@ def test_random_rows_against_bytes_find(trigger, data):
             if expected != oracle.DEAD:
                 following = {t for t in range(size) if read_row(answer, trigger.encode(), [*row[:end], t]) != "dead"}
                 assert set(con.allowed_tokens(state).tolist()) == (following or set(eos))
-    assert len(set(partner.values())) == len(partner)
     assert con.num_states == inner.num_states + len(trigger.encode())
 
 
@@ -334,7 +333,7 @@ BAD = {
     "a token id": (fm.InputTypeError, r"a str, got 5; .*fm\.after\(id\)", lambda: OBJECT.after(5)),
     "None": (fm.InputTypeError, "None", lambda: OBJECT.after(None)),
     "lone surrogate": (fm.InputError, "surrogate at character 1", lambda: OBJECT.after("a\ud800")),
-    "an index's table": (fm.InputError, "from the regex", lambda: from_index().after("<a>")),
+    "an index's table": (fm.InputError, "knows no bytes", lambda: from_index().after("<a>")),
     "a text as a start": (fm.InputTypeError, r"con\.after\('<a>'\)", lambda: fm.after("<a>")),
 }
 

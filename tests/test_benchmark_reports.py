@@ -29,9 +29,9 @@ def line(group, workload, contender, value, unit="s", ratio=None, spread=0.1):
     return Measurement(group, workload, contender, unit, around(value, spread), within)
 
 
-def kept(path, *measurements, time="2026-01-02T03:04:05+00:00", findings=(), **machine):
+def kept(path, *measurements, time="2026-01-02T03:04:05+00:00", findings=(), settings=None, **machine):
     """A run's file as the benchmarks write it."""
-    report = Report(Settings(), list(measurements))
+    report = Report(settings or Settings(), list(measurements))
     report.machine |= {"time": time, **machine}
     for target, workload, value in findings:
         report.find(target, workload, value)
@@ -221,6 +221,20 @@ def test_what_only_one_run_has_is_told(tmp_path):
     refused = invoke(compare.main, part, kept(tmp_path / "c.json", lines[1]))
     assert refused.exit_code == 2
     assert "1 of rows, 1 of walk" in " ".join(refused.output.replace("│", " ").split())
+
+
+def test_another_sample_is_another_line(tmp_path):
+    lines = line("schemas", "gpt2", "fastmask, p50", 1.0), line("walk", "w", "fastmask", 1.0)
+    small, whole = (
+        kept(tmp_path / f"{n}.json", *lines, settings=Settings(schemas=n), findings=[("schemas.p50", "gpt2", 1.0)])
+        for n in (200, None)
+    )
+    assert [change.group for change in changes_of(Run.read(small), Run.read(whole))] == ["walk"]
+    assert in_one_alone(Run.read(small), Run.read(whole)) == ["2 of schemas"]
+    for name in ("schemas", "schemas.p50"):
+        printed = invoke(history.main, name, "--results", tmp_path).stdout
+        assert all(f"schemas {n}, schema_seconds 45.0" in printed for n in (200, None))
+        assert printed.count("█" * history.WIDTH) == 2
 
 
 def test_our_contenders_are_told_from_peers_by_any_name(tmp_path):

@@ -144,6 +144,19 @@ def test_the_first_may_lack_what_the_second_has():
     assert kl(student, teacher, states, con, reverse=True).isposinf().all()
 
 
+def test_what_the_second_lacks_counts_beside_the_maximum_of_the_row():
+    """A token that has mass in its own block, and none once a later block brings a far higher logit."""
+    con, states = constraint(2500), torch.zeros(1, dtype=torch.long)
+    student, teacher = logits(1, 2500, 0), logits(1, 2500, 1)
+    teacher[:, 5] = -INF
+    options = {"reverse": True, "mask_on": "none"}
+    assert kl(student, teacher, states, con, **options).isposinf().all()
+    student[:, 2000] = 1000.0
+    assert_exact(
+        Exact(student, teacher, states, con, **options), *with_gradient(student, teacher, states, con, **options)
+    )
+
+
 def test_nan_is_not_hidden():
     con = constraint(1100)
     states = torch.arange(con.num_states)

@@ -88,6 +88,18 @@ def test_some_rows(con, dtype):
     assert_same_bits(out, wanted)
 
 
+@pytest.mark.parametrize("width", [64, 130, 1_000])
+def test_whether_anything_was_kept(width):
+    """One score alone is not forbidden already: something is kept in each state that allows its token."""
+    con = constraint(width, np.random.default_rng(2))
+    scores = torch.full((width, width), -torch.inf).fill_diagonal_(1.0)
+    found = [
+        select(con, np.full(width, state, np.int32), scores, torch.empty_like(scores))
+        for state in range(con.num_states)
+    ]
+    np.testing.assert_array_equal(np.stack(found), con.allowed(np.arange(con.num_states)))
+
+
 def test_no_rows_at_all(con):
     scores = torch.zeros(2, 1_000)
     out = scores.clone()

@@ -47,6 +47,12 @@ def house() -> dict[str, set[str]]:
     return shown
 
 
+def ranks(folder: str) -> dict[str, int]:
+    """DESIGN.md's tree: the line of each name shown in a folder."""
+    lines = fenced("DESIGN.md", "## The house").partition(folder)[2].splitlines()
+    return {name: i for i, line in enumerate(lines) for name in re.findall(r"[^\s,]+", line[2 : NAMES_END + 1])}
+
+
 def within(folder: str, tracked: set[str]) -> set[str]:
     """Names in a folder: of files, and of folders with a slash."""
     rest = (name.removeprefix(folder) for name in tracked if name.startswith(folder))
@@ -64,6 +70,25 @@ def test_the_house_is_the_tree(folder, tracked):
     assert len(shown) > 20
     assert not {name for name in shown if not any(stands_for(name, file) for file in found)}, "shown, and not there"
     assert not {file for file in found if not any(stands_for(name, file) for name in shown)}, "there, and not shown"
+
+
+def test_the_arrows_of_the_kernel_run_downwards(tracked):
+    """A file includes what stands on its own line of DESIGN.md's tree or below."""
+    ranked = ranks("csrc/")
+
+    def rank(file: str) -> int:
+        (name,) = within("csrc/", {file})
+        return next(line for shown, line in ranked.items() if fnmatchcase(name, shown))
+
+    sources = sorted(name for name in tracked if name.startswith("csrc/") and name.endswith((".cc", ".h")))
+    upwards = []
+    for source in sources:
+        for target in re.findall(r'^#include "(.+)"', text(source), re.MULTILINE):
+            included = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+            assert included in tracked
+            if rank(included) < rank(source):
+                upwards.append(f"{source} → {included}")
+    assert not upwards
 
 
 def test_readme_says_what_is_where(tracked):

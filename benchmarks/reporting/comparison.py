@@ -88,7 +88,9 @@ def differences(a: Run, b: Run) -> list[str]:
 
 
 def _by_name(run: Run) -> dict[tuple[str, ...], Measurement]:
-    return {(line.group, line.workload, line.contender, line.unit): line for line in run.measurements}
+    return {
+        (line.group, line.workload, line.contender, line.unit, run.sample_of(line)): line for line in run.measurements
+    }
 
 
 def _changes(a: Measurement, b: Measurement) -> Iterator[Change]:

@@ -29,7 +29,7 @@ def main(
     for run in runs:
         for line in (*run.findings, *run.measurements):
             if name == (line.group if isinstance(line, Measurement) else line.target) and workload in line.workload:
-                series.setdefault(title_of(line), []).append((run, line))
+                series.setdefault(title_of(line, run), []).append((run, line))
     if not series:
         raise typer.BadParameter(f"no run in {results} has {name!r}; targets are {', '.join(TARGETS)}")
     table = Table("workload", "run")
@@ -44,8 +44,9 @@ def main(
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def title_of(line: Line) -> str:
-    return f"{line.workload} · {line.contender}" if isinstance(line, Measurement) else line.workload
+def title_of(line: Line, run: Run) -> str:
+    contender = line.contender if isinstance(line, Measurement) else ""
+    return " · ".join(filter(None, (line.workload, contender, run.sample_of(line))))
 
 
 def written(line: Line) -> str:

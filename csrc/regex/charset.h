@@ -28,7 +28,6 @@ class CharSet {
   // Sorted, disjoint, with a gap between neighbours: equal sets have equal ranges.
   const std::vector<Range>& ranges() const { return ranges_; }
   bool empty() const { return ranges_.empty(); }
-  bool is_ascii() const { return ranges_.empty() || ranges_.back().high < 0x80; }
   bool contains(uint32_t character) const;
 
   CharSet complement() const;

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Constraint"]
 
-_NO_BYTES = "a constraint from an outlines_core.Index knows no bytes; make it from_regex or from_schema"
-
 
 class Constraint(Walks):
     """Which tokens keep a text within a format, for every position of a batch at once.
@@ -97,6 +95,9 @@ class Constraint(Walks):
             SchemaError: the schema is malformed or cannot be translated.
             UnsupportedSchemaError: with ``strict``, a keyword would silently be dropped or weakened.
             CompileLimitError: a budget was passed.
+            RegexError: ``whitespace`` does not parse, or no text at all satisfies the schema.
+            InputError, InputTypeError: an option out of range, a ``vocabulary`` that is none, or a schema of a type
+                of which pydantic makes none.
         """
         _require(vocabulary)
         text = schema_text(schema)
@@ -123,6 +124,8 @@ class Constraint(Walks):
         Raises:
             RegexError: the pattern does not parse, or matches no text at all.
             CompileLimitError: a budget was passed.
+            InputError, InputTypeError: an option out of range, a pattern that is no string, or a ``vocabulary`` that
+                is none.
         """
         _require(vocabulary)
         automaton = compile_regex(regex, **options)
@@ -134,8 +137,10 @@ class Constraint(Walks):
         """Exactly one of the given texts. ``options`` as for :meth:`from_regex`.
 
         Raises:
-            InputTypeError: a choice that is not a string.
-            InputError: no choice at all.
+            InputTypeError: a choice that is not a string, or a ``vocabulary`` that is none.
+            InputError: no choice at all, or an option out of range.
+            RegexError: a choice that is no Unicode text.
+            CompileLimitError: a budget was passed.
         """
         _require(vocabulary)
         if isinstance(choices, (str, bytes)) or not isinstance(choices, Iterable):
@@ -159,7 +164,7 @@ class Constraint(Walks):
 
         Raises:
             VocabularyError: the Index uses token ids beyond ``vocabulary``, or ends on a token that does not.
-            InputTypeError: not an ``outlines_core.Index``.
+            InputTypeError: not an ``outlines_core.Index``, or a ``vocabulary`` that is none.
         """
         _require(vocabulary)
         table = outlines.index_table(index, vocabulary.eos_token_ids)
@@ -181,6 +186,7 @@ class Constraint(Walks):
         Raises:
             FileFormatError: the file is no constraint, is damaged or has another version.
             VocabularyError: it was made for another vocabulary.
+            InputTypeError: a ``vocabulary`` that is none.
             OSError: it cannot be read.
         """
         _require(vocabulary)
@@ -215,15 +221,11 @@ class Constraint(Walks):
 
         Raises:
             InputTypeError: ``text`` is not a string.
-            InputError: ``text`` is empty, or this constraint was made by :meth:`from_index`.
+            InputError: ``text`` is empty or no Unicode text, or this constraint was made by :meth:`from_index`, which
+                knows tokens and no bytes.
         """
         trigger = _trigger_bytes(text)
-        if not isinstance(self._automaton, _core.Automaton):
-            raise InputError(
-                "a constraint from an index knows whole tokens, no bytes, so it cannot begin behind a text; build it"
-                " from the regex: Constraint.from_regex(regex, vocabulary).after(text)"
-            )
-        return Constraint(self._vocabulary, self._automaton.behind(trigger), f"{self._source} after {text!r}")
+        return Constraint(self._vocabulary, self._byte_automaton().behind(trigger), f"{self._source} after {text!r}")
 
     # ---- what it is -------------------------------------------------------------------------------------
 
@@ -279,6 +281,7 @@ class Constraint(Walks):
 
         Raises:
             TokenRangeError: a state outside 0 … ``num_states - 1``.
+            InputTypeError: not integers.
         """
         ids = self._states(states)
         return plain(like(self._final[ids], states))
@@ -298,6 +301,7 @@ class Constraint(Walks):
         Raises:
             TokenRangeError: a state outside 0 … ``num_states - 1``.
             CompileLimitError: the table would take more than ``max_bytes``.
+            InputTypeError: not integers.
         """
         ids = self._states(states)
         return plain(like(self.transitions(max_bytes).distance[ids], states))
@@ -312,7 +316,7 @@ class Constraint(Walks):
 
         Raises:
             TokenRangeError: a state outside 0 … ``num_states - 1``.
-            InputError, InputTypeError: ``out`` does not fit.
+            InputError, InputTypeError: ``out`` does not fit, or states that are not integers.
         """
         return self._masks(states, out, self._row_words, INT32, self._engine.packed_rows)
 
@@ -361,15 +365,14 @@ class Constraint(Walks):
         Raises:
             InputError: the constraint was made by :meth:`from_index`, which knows tokens and no bytes.
             TokenRangeError: a state outside 0 … ``num_states - 1``.
+            InputTypeError: not one integer.
         """
         index = int(self._states(integer(state, "state")))
-        if self._forced_bytes is None:
-            raise InputError(_NO_BYTES)
         return self._forced_bytes.after(index)
 
     @cached_property
-    def _forced_bytes(self) -> ForcedBytes | None:
-        return ForcedBytes(self._automaton) if isinstance(self._automaton, _core.Automaton) else None
+    def _forced_bytes(self) -> ForcedBytes:
+        return ForcedBytes(self._byte_automaton())
 
     @property
     def knows_bytes(self) -> bool:
@@ -383,9 +386,14 @@ class Constraint(Walks):
         Raises:
             InputError: the constraint was made by :meth:`from_index`, which knows tokens and no bytes.
         """
+        return Characters(self._byte_automaton())
+
+    def _byte_automaton(self) -> _core.Automaton:
         if not isinstance(self._automaton, _core.Automaton):
-            raise InputError(_NO_BYTES)
-        return Characters(self._automaton)
+            raise InputError(
+                "a constraint from an outlines_core.Index knows no bytes; make it from_regex or from_schema"
+            )
+        return self._automaton
 
     def on(self, device: Any, max_bytes: int = MAX_TABLE_BYTES) -> OnDevice:
         """The same states and masks as tensors on ``device``, for decoding without a look at the host; needs torch.
@@ -398,7 +406,7 @@ class Constraint(Walks):
 
         Raises:
             CompileLimitError: the tensors would take more than ``max_bytes``; the message names what does.
-            InputTypeError: not a device.
+            InputTypeError: not a device, or ``max_bytes`` is not an integer.
         """
         from fastmask.on_device import OnDevice
 
@@ -415,6 +423,7 @@ class Constraint(Walks):
 
         Raises:
             CompileLimitError: it would take more than ``max_bytes``.
+            InputTypeError: ``max_bytes`` is not an integer.
         """
         budget = integer(max_bytes, "max_bytes")
         with self._table_lock:

@@ -36,7 +36,8 @@ def compile_regex(
     Raises:
         RegexError: the pattern does not parse, or matches no text at all.
         CompileLimitError: a budget was passed; the message gives the figure reached.
-        InputError: an unknown builder or a budget that is no positive number.
+        InputError: an unknown builder or a budget that is not positive.
+        InputTypeError: ``regex`` is not a string.
     """
     if not isinstance(regex, str):
         raise InputTypeError(f"a regular expression is a str, got {type(regex).__name__}")

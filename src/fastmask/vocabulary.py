@@ -34,8 +34,10 @@ class Vocabulary:
             ``None``: just wide enough.
 
     Raises:
-        VocabularyError: no EOS id, an EOS id outside the vocabulary, or a ``size`` below the number of tokens.
-        InputTypeError: a token that is neither bytes nor ``None``.
+        VocabularyError: no EOS id, an EOS id outside the vocabulary, or a ``size`` below the number of tokens or
+            beyond int32.
+        InputTypeError: ``tokens`` that are no list, a token that is neither bytes nor ``None``, an id or a ``size``
+            that is not an integer.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Vocabulary:
         Raises:
             VocabularyError: the tokenizer's scheme loses bytes (WordPiece, …), it has no EOS token and none
                 was given, or ``size`` is below the number of tokens.
+            InputTypeError: not a tokenizer, an id or a ``size`` that is not an integer.
         """
         tokens = bytes_of_tokenizer(tokenizer)
         if eos_token_id is None:

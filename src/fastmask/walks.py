@@ -134,6 +134,7 @@ class Walks:
         Raises:
             TokenRangeError: a state or token id outside its range.
             InputError: the shapes differ.
+            InputTypeError: not integers.
         """
         if is_plain(states, INT32) and is_plain(tokens, INT64) and states.shape == tokens.shape == (states.size,):
             return self._engine.advance(states, tokens)
@@ -147,7 +148,10 @@ class Walks:
         """Where each row first breaks the constraint, and whether it is complete; arguments as for :meth:`walk`.
 
         A row that ends in a final state is complete, with or without EOS. What follows EOS, padding included,
-        is an error unless it is EOS: give ``lengths``. Raises what :meth:`walk` does.
+        is an error unless it is EOS: give ``lengths``.
+
+        Raises:
+            TokenRangeError, InputError, InputTypeError: as for :meth:`walk`.
         """
         rows = token_rows(tokens, lengths)
         walked = to_numpy(self.walk(tokens, start, lengths), "states")

@@ -29,6 +29,9 @@ class ConstraintCollator:
         start: index of the first constrained token of examples that have neither ``start`` nor ``states``; as for
             :meth:`Constraint.walk`. ``None``: there are no such examples, and one that comes is refused.
         pad_to_multiple_of: widths are rounded up to a multiple of it.
+
+    Raises:
+        InputError: ``pad_to_multiple_of`` below 1.
     """
 
     def __init__(

@@ -59,7 +59,9 @@ def generate_jumping_ahead(
         logits_processor: applied behind the mask (temperature, top-p, …).
 
     Raises:
-        InputError: not one prompt, an encoder-decoder model, or no answer fits into ``max_new_tokens``.
+        InputError: not one prompt, an encoder-decoder model, a constraint that knows no bytes
+            (:meth:`fastmask.Constraint.from_index`), or no answer fits into ``max_new_tokens``.
+        InputTypeError: ``input_ids`` that are no tensor.
     """
     if not isinstance(input_ids, Tensor):
         raise InputTypeError(

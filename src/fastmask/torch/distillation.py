@@ -41,7 +41,7 @@ def distillation_losses(
         divergence: all other arguments of :func:`fastmask.torch.constrained_kl`, by name.
 
     Raises:
-        InputError: a share out of range; and as ``constrained_kl``.
+        InputError, InputTypeError, TokenRangeError: a share out of range; and as ``constrained_kl``.
     """
     require_share(cross_entropy)
     divergences = constrained_kl(student_logits, teacher_logits, states, con, temperature=temperature, **divergence)

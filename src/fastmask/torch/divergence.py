@@ -86,6 +86,7 @@ def constrained_kl(
         InputError: shapes that do not fit, a temperature ≤ 0, a negative penalty, β or ε out of range, ``reverse``
             with ``jensen_shannon``, an unknown ``mask_on`` or ``engine``, ``engine="fused"`` or ``"triton"`` for what
             these do not do.
+        InputTypeError, TokenRangeError: as for :func:`fastmask.torch.mask_logits`, or a penalty that is no number.
     """
     require_options(temperature, reverse, mask_on, jensen_shannon, target_invalid_mass)
     if engine not in ("auto", *_KERNELS, "torch"):

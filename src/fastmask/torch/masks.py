@@ -33,6 +33,9 @@ def mask_logits(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> T
 
     Raises:
         InputError: ``logits`` are narrower than the vocabulary, or ``states`` has not one id a row.
+        InputTypeError: ``logits`` that are no dense tensor of floats, ``states`` that are no tensor of integers.
+        TokenRangeError: a state outside 0 … ``num_states - 1``; with ``con.on(device)``, which looks at no value, such
+            a state counts as DEAD.
     """
     require_fitting(logits, states, con)
     if logits.device.type != "cpu" or not isinstance(con, Constraint) or is_traced():
@@ -75,7 +78,8 @@ def penalize(logits: Tensor, states: Tensor, con: Constraint | OnDevice, penalty
         penalty: nats, ≥ 0, ``inf`` included; or a tensor [...] with one for each row.
 
     Raises:
-        InputError: as for :func:`mask_logits`, or a penalty that is negative or NaN.
+        InputError, InputTypeError, TokenRangeError: as for :func:`mask_logits`; a penalty that is negative or NaN, of
+            another shape, or no number.
     """
     require_fitting(logits, states, con)
     require_penalty(penalty, states.shape)
@@ -121,9 +125,10 @@ def constrained_log_probs(logits: Tensor, targets: Tensor, states: Tensor, con: 
 
     Raises:
         InputError: as for :func:`mask_logits`, or not one target a row.
-        InputTypeError: targets that are no tensor of integers.
-        TokenRangeError: a target beyond the logits; leave out positions that do not count (-100) beforehand. Under
-            torch.compile and torch.func, which see no values, such a target gets ``-inf``.
+        InputTypeError: as for :func:`mask_logits`, or targets that are no tensor of integers.
+        TokenRangeError: as for :func:`mask_logits`, or a target beyond the logits; leave out positions that do not
+            count (-100) beforehand. Under torch.compile and torch.func, which see no values, such a target gets
+            ``-inf``.
     """
     require_fitting(logits, states, con)
     if not isinstance(targets, Tensor) or targets.is_floating_point():

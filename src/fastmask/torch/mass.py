@@ -33,7 +33,7 @@ def invalid_mass(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> 
     1e-7 to rounding. On a CPU they are one pass of the kernel, and their gradient another, without a mask.
 
     Raises:
-        InputError: ``logits`` are narrower than the vocabulary, or ``states`` has not one id a row.
+        InputError, InputTypeError, TokenRangeError: as for :func:`fastmask.torch.mask_logits`.
     """
     require_fitting(logits, states, con)
     allowed, disallowed = log_masses(logits, states, con)

@@ -77,6 +77,7 @@ def sparse_teacher(
 
     Raises:
         InputError: shapes that do not fit, a temperature ≤ 0, k < 1.
+        InputTypeError, TokenRangeError: as for :func:`fastmask.torch.mask_logits`, or k that is not an integer.
     """
     require_fitting(teacher_logits, states, con)
     require_options(temperature)
@@ -113,7 +114,7 @@ def sparse_constrained_kl(
         penalty, reverse, mask_on, jensen_shannon, target_invalid_mass: as for ``constrained_kl``.
 
     Raises:
-        InputError: as for ``constrained_kl``; a teacher of other positions.
+        InputError, InputTypeError, TokenRangeError: as for ``constrained_kl``; a teacher of other positions.
     """
     temperature = teacher.temperature
     require_options(temperature, reverse, mask_on, jensen_shannon, target_invalid_mass)
