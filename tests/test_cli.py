@@ -349,3 +349,53 @@ def test_a_corpus_of_which_nothing_can_be_read_says_why(tokenizer, tmp_path):
     assert_mistake(fastmask(*asked), "a.jsonl:1 (record 0): expected UTF-8, found byte(s) ff")
     (tmp_path / "a.jsonl").write_bytes(b"\n \n")
     assert_mistake(fastmask(*asked), "the corpus holds no record")
+
+
+@pytest.fixture(scope="module")
+def annotated(tokenizer, tmp_path_factory):
+    """What `fastmask annotate` was asked, with a folder in which it has run."""
+    pytest.importorskip("pyarrow")
+    folder = tmp_path_factory.mktemp("annotated")
+    (folder / "answers.jsonl").write_text('{"answer": "{\\"name\\":\\"Ann\\"}"}\n')
+    options = {"--schema": PERSON, "--tokenizer": tokenizer, "--out": folder / "out", "--answer": "answer"}
+    assert fastmask("annotate", *given(folder / "answers.jsonl", options)).returncode == 0
+    return folder / "answers.jsonl", options
+
+
+def given(corpus, options):
+    return corpus, *(each for option in options.items() if option[1] is not None for each in option)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"--schema": '{"type": "null"}'}, r'run: schema, with the vocabulary, was "\w{12}…", is now "\w{12}…"\. Give'),
+        ({"--size": "1000"}, r'run: vocabulary was "\w{12}…"'),
+        (
+            {"--answer": None, "--text": "answer"},
+            r'run: columns\.answer was "answer", is now not there; columns\.text ',
+        ),
+        ({"--answer": None, "--text": "answer", "--start": "1"}, r"run: .*columns\.start was 0, is now 1"),
+        ({"--max-length": "9"}, r"run: max length was null, is now 9\. Give another folder"),
+        ({"--shard-rows": "1"}, r"run: shard rows was 100000, is now 1\."),
+        ({"--on-error": "skip"}, r'run: on error was "keep", is now "skip"'),
+    ],
+)
+def test_a_run_that_goes_on_otherwise_is_told_what_differs(options, words, annotated):
+    from typer.testing import CliRunner
+
+    from fastmask.cli import app
+    from fastmask.errors import CorpusError
+
+    corpus, before = annotated
+    masks = (before["--out"] / "masks.safetensors").read_bytes()
+    ended = CliRunner().invoke(app, ["annotate", *map(str, given(corpus, before | options))])
+    assert isinstance(ended.exception, CorpusError)
+    assert re.search(rf"part-00000.parquet is of another {words}", str(ended.exception))
+    assert (before["--out"] / "masks.safetensors").read_bytes() == masks
+
+
+def test_a_run_that_is_done_is_read_again(annotated):
+    corpus, options = annotated
+    ended = fastmask("annotate", *given(corpus, options), "--json")
+    assert json.loads(ended.stdout)["shards"] == 1

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import fastmask
 from fastmask.cli.loading import load_tokenizer
 from fastmask.cli.options import (
     After,
@@ -44,7 +41,6 @@ from fastmask.cli.wording import as_options
 from fastmask.constraint import Constraint
 from fastmask.corpus.annotator import Annotator
 from fastmask.corpus.check import CorpusCheck, Finding, check_corpus
-from fastmask.corpus.constraints import Constraints
 from fastmask.corpus.mask_file import write_masks
 from fastmask.corpus.records import SAMPLE
 from fastmask.corpus.shards import write_shards
@@ -149,23 +145,20 @@ def annotate(
         written = annotate_on_ray(corpus, file_format, annotator, out)
         facts, show = {"written": written}, lambda: typer.echo(f"{written:,} records written")
     else:
-        settings = _fingerprint(fastmask.__version__, constraints, columns, vocabulary, max_length, strict)
-        progress = False if quiet else None  # None: if stderr is a terminal
         summary = write_shards(
-            records, annotator, out, shard_rows=shard_rows, fingerprint=settings, error="error", progress=progress
+            records,
+            annotator,
+            out,
+            shard_rows=shard_rows,
+            settings=annotator.settings,
+            error="error",
+            progress=False if quiet else None,  # None: if stderr is a terminal
         )
         summary.problems = [problem._replace(message=as_options(problem.message)) for problem in summary.problems]
         facts, show = summary.to_json(), lambda: _print_summary(summary)
     if isinstance(constraints, Constraint):  # last, so that a run which is refused leaves another's masks alone
         write_masks(constraints, f"{out}/masks.safetensors", auto_mkdir=True)
     tell(facts, show, as_json, quiet)
-
-
-def _fingerprint(version: str, constraints: Constraint | Constraints, *settings: Any) -> str:
-    """Of all that decides about what is written; ``vocabulary`` by its own."""
-    one = constraints.fingerprint if isinstance(constraints, Constraint) else "a schema for each record"
-    told = [setting.fingerprint if isinstance(setting, Vocabulary) else repr(setting) for setting in settings]
-    return hashlib.sha256(json.dumps([version, one, *told]).encode()).hexdigest()
 
 
 # ---- what came of it ------------------------------------------------------------------------------------

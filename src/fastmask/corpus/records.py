@@ -131,8 +131,8 @@ class RecordReader:
         files = [[source.name, source.format, source.size, source.stamp] for source in self.sources]
         return {
             "input files": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
-            "columns": str(self.schema),
-            "on_error": self.on_error,
+            "types": {column.name: str(column.type) for column in self._columns},
+            "on error": self.on_error,
         }
 
     def __iter__(self) -> Iterator[Records]:
