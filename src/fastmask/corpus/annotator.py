@@ -15,6 +15,7 @@ from fastmask.constraint import Constraint
 from fastmask.corpus.columns import Columns, Encoded, column, encode
 from fastmask.corpus.constraints import Constraints
 from fastmask.corpus.lists import lists_of
+from fastmask.corpus.tokenising import tokenizer_fingerprint
 from fastmask.corpus.verdict import ERROR, VERDICTS, judge
 from fastmask.errors import FastmaskError, InputError, InputTypeError, TokenRangeError, VocabularyError
 from fastmask.rows import After
@@ -84,6 +85,7 @@ class Annotator:
         return {
             "fastmask": fastmask.__version__,
             "vocabulary": self.vocabulary.fingerprint,
+            **({"tokenizer": tokenizer_fingerprint(self.tokenizer)} if self.columns.needs_tokenizer else {}),
             **schemas,
             "columns": {name: value for name, value in asdict(self.columns).items() if value not in (None, ())},
             "max length": self.max_length,
