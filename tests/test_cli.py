@@ -267,3 +267,135 @@ def test_commands_and_values_are_completed():
 
     assert completed("fastmask in", 1) == ["inspect"]
     assert completed("fastmask check a.jsonl --on-error ", 4) == ["raise", "skip", "keep"]
+
+
+# ---- messages in the words of the command line -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "here"),
+    [
+        ("give format= one of jsonl", "give --format one of jsonl"),
+        ("format='json' is unknown", "--format 'json' is unknown"),
+        ("or choose on_error='skip', as for", "or choose --on-error 'skip', as for"),
+        ("a larger sample=, or columns={'a b': pa.string()} for", "a larger --sample, or --as-text 'a b' for"),
+        ("or pass strict=False and", "or pass --no-strict and"),
+        ("size=50,257 is too small", "--size 50,257 is too small"),
+        ("the limit is 5; raise max_states, or", "the limit is 5; raise max_states (in Python), or"),
+        ("or pass eos_token_id=… (an id", "or pass eos_token_id=… (in Python) (an id"),
+        ("data/format=old/size=3/0.data cannot be read", "data/format=old/size=3/0.data cannot be read"),
+        ("the file size is 3", "the file size is 3"),
+    ],
+)
+def test_a_message_names_options_in_place_of_arguments(said, here):
+    from fastmask.cli.wording import as_options
+
+    assert as_options(said) == here
+
+
+def test_what_messages_call_options_are_options():
+    import typer
+
+    from fastmask.cli import app, wording
+
+    options = {option for parameter in typer.main.get_command(app).commands["check"].params
+               for option in (*parameter.opts, *parameter.secondary_opts)}  # fmt: skip
+    assert {f"--{name.replace('_', '-')}" for name in wording._OPTIONS} <= options
+    assert {"--as-text", "--no-strict"} <= options
+
+
+@pytest.mark.parametrize(
+    ("rows", "arguments", "words"),
+    [
+        ('{"answer": "{}"}', ("--format", "json"), "--format 'json' is unknown"),
+        ('{"answer": "{}", "error": ""}', (), "or choose --on-error 'skip'"),
+        ('{"answer": "{}"}', ("--size", "3"), "--size 3 is too small"),
+        ('{"answer": "{}"}', ("--text", "answer", "--prompt", "answer"), "prompt must go with an answer column"),
+    ],
+)
+def test_a_mistake_in_an_option_names_the_option(rows, arguments, words, tokenizer, tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "a.jsonl").write_text(rows)
+    assert_mistake(
+        fastmask("check", tmp_path / "a.jsonl", "--schema", PERSON, "--tokenizer", tokenizer, *arguments), words
+    )
+
+
+def test_a_format_that_cannot_be_told_names_the_option(corpus, tokenizer):
+    corpus.rename(corpus.with_suffix(".data"))
+    asked = corpus.with_suffix(".data"), "--schema", PERSON, "--tokenizer", tokenizer
+    assert_mistake(fastmask("check", *asked), "give --format one of jsonl,")
+    assert fastmask("check", *asked, "--format", "jsonl").returncode == 1
+
+
+def test_types_that_the_first_records_do_not_tell(tokenizer, tmp_path):
+    """The message's two remedies are options, and both help."""
+    pytest.importorskip("pyarrow")
+    (tmp_path / "a.jsonl").write_text(
+        '{"answer": "{\\"name\\":\\"a\\"}", "n": 1}\n{"answer": "{\\"name\\":\\"a\\"}", "n": 1.5}\n'
+    )
+    asked = ("check", tmp_path / "a.jsonl", "--schema", PERSON, "--tokenizer", tokenizer, "--json")
+    ended = fastmask(*asked, "--sample", "1")
+    assert ended.returncode == 1
+    assert "give a larger --sample, or --as-text 'n'" in json.loads(ended.stdout)["findings"][0]["message"]
+    assert fastmask(*asked, "--sample", "2").returncode == 0
+    assert fastmask(*asked, "--sample", "1", "--as-text", "n").returncode == 0
+
+
+def test_a_corpus_of_which_nothing_can_be_read_says_why(tokenizer, tmp_path):
+    pytest.importorskip("pyarrow")
+    asked = ("check", tmp_path / "a.jsonl", "--schema", PERSON, "--tokenizer", tokenizer)
+    (tmp_path / "a.jsonl").write_bytes('{"answer": ""}'.encode("utf-16"))
+    assert_mistake(fastmask(*asked), "a.jsonl:1 (record 0): expected UTF-8, found byte(s) ff")
+    (tmp_path / "a.jsonl").write_bytes(b"\n \n")
+    assert_mistake(fastmask(*asked), "the corpus holds no record")
+
+
+@pytest.fixture(scope="module")
+def annotated(tokenizer, tmp_path_factory):
+    """What `fastmask annotate` was asked, with a folder in which it has run."""
+    pytest.importorskip("pyarrow")
+    folder = tmp_path_factory.mktemp("annotated")
+    (folder / "answers.jsonl").write_text('{"answer": "{\\"name\\":\\"Ann\\"}"}\n')
+    options = {"--schema": PERSON, "--tokenizer": tokenizer, "--out": folder / "out", "--answer": "answer"}
+    assert fastmask("annotate", *given(folder / "answers.jsonl", options)).returncode == 0
+    return folder / "answers.jsonl", options
+
+
+def given(corpus, options):
+    return corpus, *(each for option in options.items() if option[1] is not None for each in option)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"--schema": '{"type": "null"}'}, r'run: schema, with the vocabulary, was "\w{12}…", is now "\w{12}…"\. Give'),
+        ({"--size": "1000"}, r'run: vocabulary was "\w{12}…"'),
+        (
+            {"--answer": None, "--text": "answer"},
+            r'run: columns\.answer was "answer", is now not there; columns\.text ',
+        ),
+        ({"--answer": None, "--text": "answer", "--start": "1"}, r"run: .*columns\.start was 0, is now 1"),
+        ({"--max-length": "9"}, r"run: max length was null, is now 9\. Give another folder"),
+        ({"--shard-rows": "1"}, r"run: shard rows was 100000, is now 1\."),
+        ({"--on-error": "skip"}, r'run: on error was "keep", is now "skip"'),
+    ],
+)
+def test_a_run_that_goes_on_otherwise_is_told_what_differs(options, words, annotated):
+    from typer.testing import CliRunner
+
+    from fastmask.cli import app
+    from fastmask.errors import CorpusError
+
+    corpus, before = annotated
+    masks = (before["--out"] / "masks.safetensors").read_bytes()
+    ended = CliRunner().invoke(app, ["annotate", *map(str, given(corpus, before | options))])
+    assert isinstance(ended.exception, CorpusError)
+    assert re.search(rf"part-00000.parquet is of another {words}", str(ended.exception))
+    assert (before["--out"] / "masks.safetensors").read_bytes() == masks
+
+
+def test_a_run_that_is_done_is_read_again(annotated):
+    corpus, options = annotated
+    ended = fastmask("annotate", *given(corpus, options), "--json")
+    assert json.loads(ended.stdout)["shards"] == 1

@@ -181,13 +181,15 @@ def added(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (changed, {}, r"input files \(.*/1.jsonl has changed since\)"),
-        (touched, {}, r"input files \(.*/0.jsonl has changed since\)"),
-        (added, {}, "input files:"),
-        (None, {"shard_rows": 60}, "shard_rows:"),
-        (None, {"fingerprint": "b"}, "fingerprint:"),
-        (None, {"on_error": "skip"}, "on_error:"),
-        (None, {"columns": {"n": pa.float64()}}, "columns:"),
+        (changed, {}, r"1.jsonl has changed since; input files was \"[0-9a-f]{12}…\", is now"),
+        (touched, {}, r"0.jsonl has changed since; input files was"),
+        (added, {}, r"another run: input files was"),
+        (None, {"shard_rows": 60}, r"another run: shard rows was 50, is now 60\. Give another folder, or the same"),
+        (None, {"settings": {"of": {"a": 1, "b": "x"}}}, r'another run: of\.b was not there, is now "x"\. Give'),
+        (None, {"settings": {"of": {"a": 2}}}, r"another run: of\.a was 1, is now 2\. Give"),
+        (None, {"settings": None}, r"another run: of\.a was 1, is now not there\. Give"),
+        (None, {"on_error": "skip"}, 'on error was "raise", is now "skip"'),
+        (None, {"columns": {"n": pa.float64()}}, r'another run: types\.n was "int64", is now "double"\. Give'),
         (None, {"resume": False}, "holds shards already"),
     ],
 )
@@ -195,7 +197,7 @@ def test_another_run_s_shards_are_left_alone(
     tmp_path, change: Callable[[Path], None] | None, options: dict[str, Any], message
 ):
     source = corpus(tmp_path / "in")
-    settings: dict[str, Any] = {"shard_rows": 50, "fingerprint": "a"}
+    settings: dict[str, Any] = {"shard_rows": 50, "settings": {"of": {"a": 1}}}
     write_shards(read_records(source), lengths, tmp_path / "out", **settings)
     before = {name: (tmp_path / "out" / name).read_bytes() for name in shards(tmp_path / "out")}
     if change:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import fastmask as fm
 from fastmask import _core
-from fastmask.corpus.tokenising import token_ids
+from fastmask.corpus.tokenising import token_ids, tokenizer_fingerprint
 
 transformers = pytest.importorskip("transformers")
 
@@ -39,6 +40,68 @@ def test_settings_of_earlier_calls_do_not_show(tokenized):
     assert split != expected
     tokenizer("…", split_special_tokens=False)
     assert token_ids(texts, tokenizer, False) == split
+
+
+def fast(bpe, change):
+    """The sample's tokenizer with its library's object changed, as JSON."""
+    from tokenizers import Tokenizer
+
+    library = json.loads(bpe.tokenizer.backend_tokenizer.to_str())
+    change(library)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(library)), eos_token="<|endoftext|>", pad_token="<|endoftext|>"
+    )
+
+
+def test_the_fingerprint_knows_what_the_vocabulary_does_not(bpe):
+    def reversed_merges(library):
+        library["model"]["merges"].reverse()
+
+    def lower(library):
+        library["normalizer"] = {"type": "Lowercase"}
+
+    same, others = fast(bpe, lambda library: None), [fast(bpe, change) for change in (reversed_merges, lower)]
+    known = tokenizer_fingerprint(same)
+    same(TEXTS, padding="max_length", truncation=True, max_length=4)
+    assert tokenizer_fingerprint(same) == known
+    for other in others:
+        assert fm.Vocabulary.from_tokenizer(other) == fm.Vocabulary.from_tokenizer(same)
+        assert token_ids(TEXTS, other, False) != token_ids(TEXTS, same, False), "it would not matter otherwise"
+        assert tokenizer_fingerprint(other) != known
+    same.split_special_tokens = True
+    assert tokenizer_fingerprint(same) != known
+
+
+def test_the_fingerprint_of_a_tokenizer_that_is_not_fast():
+    def made(**options):
+        return tokenizer_fingerprint(transformers.ByT5Tokenizer(**options))
+
+    assert made() == made()
+    assert made() != made(extra_ids=3)
+
+
+def test_a_run_does_not_go_on_with_other_merges(bpe, tmp_path):
+    """The vocabulary, and with it every mask, is the same; the ids behind a kill would not be."""
+    pytest.importorskip("pyarrow")
+    from fastmask.corpus import Annotator, Columns, read_records, write_shards
+
+    (tmp_path / "a.jsonl").write_text('{"answer": "the tea", "ids": [1]}\n')
+    other = fast(bpe, lambda library: library["model"]["merges"].reverse())
+    con = fm.Constraint.from_regex("(?s).*", fm.Vocabulary.from_tokenizer(bpe.tokenizer))
+
+    def write(tokenizer, **columns):
+        annotator = Annotator(con, Columns(**columns), tokenizer)
+        out = tmp_path / next(iter(columns))
+        write_shards(read_records(tmp_path / "a.jsonl"), annotator, out, settings=annotator.settings)
+
+    write(bpe.tokenizer, answer="answer")
+    write(bpe.tokenizer, answer="answer")
+    with pytest.raises(
+        fm.CorpusError, match=r'of another run: tokenizer was "\w{12}…", is now "\w{12}…"\. Give another'
+    ):
+        write(other, answer="answer")
+    write(bpe.tokenizer, tokens="ids")
+    write(other, tokens="ids")  # where nothing is tokenised, it does not matter
 
 
 @pytest.mark.parametrize("method", ["__call__", "_encode_plus"])

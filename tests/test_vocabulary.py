@@ -110,7 +110,7 @@ def test_an_eos_id_beyond_the_tokens_widens_the_vocabulary():
 def test_size_and_eos_override_the_tokenizer_s(bpe):
     vocabulary = fm.Vocabulary.from_tokenizer(bpe.tokenizer, size=1024, eos_token_id=[bpe.eos, 5])
     assert (vocabulary.size, vocabulary.eos_token_ids) == (1024, (0, 5))
-    with pytest.raises(fm.VocabularyError, match=f"{len(bpe.tokens)} tokens, got 10"):
+    with pytest.raises(fm.VocabularyError, match=rf"size=10 is too small.* {len(bpe.tokens)} tokens"):
         fm.Vocabulary.from_tokenizer(bpe.tokenizer, size=10)
 
 

@@ -12,11 +12,11 @@ from rich.markup import escape
 
 import fastmask as fm
 from fastmask.cli.loading import load_schema
+from fastmask.differences import differences
 from training.data.records import Record
 from training.data.sift import NOT_SPELLED, REFUSED, TOO_LONG
 from training.data.tokenizer import add_pad, load_tokenizer, require_same_tokens, train_bpe
 from training.errors import TrainingError
-from training.learning.checkpoints import differences
 from training.learning.models import context_length, device, load_config, logit_width
 from training.program import Heldout, MaxLength, Restart, Seed, Tokenizer, Treebank, program
 from training.run import LEFT_OUT, Run, Settings, build, numbers_lock, read_and_split, read_numbers, write_json

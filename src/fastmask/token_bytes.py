@@ -71,7 +71,7 @@ def bytes_of_tokenizer(tokenizer: Any) -> TokenBytes:
     else:
         raise VocabularyError(
             f"{type(tokenizer).__name__} is neither byte-level BPE nor SentencePiece, so its tokens' bytes are not"
-            " known exactly; pass them yourself: Vocabulary(tokens, eos_token_id)"
+            " known exactly: take another tokenizer, or make a Vocabulary of the bytes themselves in Python"
         )
     return _with_added_tokens(tokens, tokenizer)
 

@@ -89,7 +89,7 @@ class Vocabulary:
             raise VocabularyError(f"a vocabulary has at most {_MAX_SIZE:,} ids, got size {self._size:,}")
         if self._size < needed:
             raise VocabularyError(
-                f"size is the width of the model's logits and must cover all {needed:,} tokens, got {self._size:,}"
+                f"size={self._size:,} is too small: the width of the model's logits must cover all {needed:,} tokens"
             )
         outside = [eos for eos in eos_ids if not 0 <= eos < self._size]
         if outside:
@@ -177,7 +177,8 @@ def _eos_ids(eos_token_id: int | Iterable[int] | None) -> tuple[int, ...]:
     """One id or several as an ascending tuple without repeats."""
     if eos_token_id is None:
         raise VocabularyError(
-            "this tokenizer names no EOS token, without which no text could end: pass eos_token_id=… (an id or several)"
+            "this tokenizer names no EOS token, without which no text could end: give it one (eos_token in its"
+            " tokenizer_config.json), or pass eos_token_id=… (an id or several)"
         )
     ids = eos_token_id if isinstance(eos_token_id, Iterable) else [eos_token_id]
     try:

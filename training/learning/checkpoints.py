@@ -5,7 +5,6 @@ progress and random generators, where the streams of each process stand, and the
 another name and renamed when all of it is there, so a training may be killed at any moment.
 """
 
-import json
 import logging
 import shutil
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from fastmask.differences import differences
 from training.errors import TrainingError
 from training.learning.processes import processes
 from training.learning.streams import Stream
@@ -74,24 +74,6 @@ class Checkpoints:
         while newest := self.newest():
             shutil.rmtree(newest.replace(newest.with_suffix(".part")))
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def differences(then: dict, now: dict) -> list[str]:
-    """In words, each by its path: `objective.penalty was "10", is now "0"`."""
-    before, after = flat(then), flat(now)
-    return [
-        f"{key} was {before.get(key, 'not there')}, is now {after.get(key, 'not there')}"
-        for key in dict.fromkeys([*before, *after])
-        if before.get(key) != after.get(key)
-    ]
-
-
-def flat(nested: dict, path: str = "") -> dict[str, str]:
-    """The leaves by their paths, as JSON: 1 and 1.0 differ, and a tuple is a list."""
-    leaves = {}
-    for key, value in nested.items():
-        leaves |= flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": json.dumps(value)}
-    return leaves
 
 
 def _streams_of_this_process() -> str:

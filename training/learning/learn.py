@@ -10,9 +10,10 @@ from rich import print
 from rich.markup import escape
 from transformers import PreTrainedModel
 
+from fastmask.differences import differences
 from training.data.examples import Example
 from training.evaluation.score import score
-from training.learning.checkpoints import Checkpoints, differences
+from training.learning.checkpoints import Checkpoints
 from training.learning.gradients import Term
 from training.learning.model_digest import model_digest
 from training.learning.optimise import train

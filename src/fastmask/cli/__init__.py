@@ -15,6 +15,7 @@ import fastmask
 from fastmask.cli.corpus import annotate, check
 from fastmask.cli.inspect import inspect
 from fastmask.cli.report import report
+from fastmask.cli.wording import as_options
 from fastmask.errors import FastmaskError
 
 __all__ = ["app", "main"]
@@ -62,4 +63,4 @@ def main() -> None:
 
 
 def _say(kind: str, message: object) -> None:
-    Console(stderr=True).print(f"{kind} {escape(str(message))}", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f"{kind} {escape(as_options(str(message)))}", highlight=False, soft_wrap=True)

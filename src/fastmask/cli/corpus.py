@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import fastmask
 from fastmask.cli.loading import load_tokenizer
 from fastmask.cli.options import (
     After,
     Answer,
     AsJson,
+    AsText,
     Broken,
     Corpus,
     Format,
     MaxLength,
     Prompt,
     Quiet,
+    Sample,
     Schema,
     SchemaColumn,
     Size,
@@ -38,13 +37,15 @@ from fastmask.cli.options import (
 )
 from fastmask.cli.output import tell
 from fastmask.cli.ray_engine import annotate_on_ray
+from fastmask.cli.wording import as_options
 from fastmask.constraint import Constraint
 from fastmask.corpus.annotator import Annotator
-from fastmask.corpus.check import CorpusCheck, check_corpus
-from fastmask.corpus.constraints import Constraints
+from fastmask.corpus.check import CorpusCheck, Finding, check_corpus
 from fastmask.corpus.mask_file import write_masks
+from fastmask.corpus.records import SAMPLE
 from fastmask.corpus.shards import write_shards
 from fastmask.corpus.summary import Summary
+from fastmask.corpus.verdict import ERROR, VERDICTS
 from fastmask.errors import InputError
 from fastmask.vocabulary import Vocabulary
 
@@ -67,6 +68,8 @@ def check(
     size: Size = 0,
     file_format: Format = "",
     on_error: Broken = "keep",
+    sample: Sample = SAMPLE,
+    as_text: AsText = None,
     max_length: MaxLength = 0,
     strict: Strict = True,
     limit: Annotated[int, typer.Option(min=0, help="findings that are listed")] = 20,
@@ -78,12 +81,13 @@ def check(
 
     Example: fastmask check answers.jsonl --schema person.schema.json --tokenizer gpt2 --answer reply
     """
-    records = read_asked(corpus, file_format, on_error, schema_column)
+    records = read_asked(corpus, file_format, on_error, sample, as_text, schema_column)
     loaded = load_tokenizer(tokenizer)
     columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
     constraints = constraints_asked(schema, schema_column, Vocabulary.from_tokenizer(loaded, size or None), strict)
     annotator = Annotator(constraints, columns, loaded, max_length or None)
     found = check_corpus(records, annotator, limit=limit, tokenizer=loaded if canonical else None)
+    found.findings = [_in_options(finding) for finding in found.findings]
     tell(found.to_json(), lambda: _print_check(found, canonical), as_json, quiet)
     raise typer.Exit(0 if found.passed else 1)
 
@@ -103,6 +107,8 @@ def annotate(
     size: Size = 0,
     file_format: Format = "",
     on_error: Broken = "keep",
+    sample: Sample = SAMPLE,
+    as_text: AsText = None,
     max_length: MaxLength = 0,
     strict: Strict = True,
     shard_rows: Annotated[int, typer.Option(min=1, help="records of a shard")] = _SHARD_ROWS,
@@ -118,9 +124,14 @@ def annotate(
 
     Example: fastmask annotate answers.jsonl --schema person.schema.json --tokenizer gpt2 --out annotated
     """
-    if engine == "ray" and (on_error != "keep" or shard_rows != _SHARD_ROWS):
-        raise InputError("--engine ray keeps every record and sizes its files itself: no --on-error, no --shard-rows")
-    records = read_asked(corpus, file_format, on_error if engine == "embedded" else "raise", schema_column)
+    if engine == "ray" and (on_error != "keep" or sample != SAMPLE or as_text or shard_rows != _SHARD_ROWS):
+        raise InputError(
+            "--engine ray reads and keeps every record and sizes its files itself: no --on-error, no --sample, no"
+            " --as-text, no --shard-rows"
+        )
+    records = read_asked(
+        corpus, file_format, on_error if engine == "embedded" else "raise", sample, as_text, schema_column
+    )
     loaded = load_tokenizer(tokenizer)
     columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
     vocabulary = Vocabulary.from_tokenizer(loaded, size or None)
@@ -134,22 +145,20 @@ def annotate(
         written = annotate_on_ray(corpus, file_format, annotator, out)
         facts, show = {"written": written}, lambda: typer.echo(f"{written:,} records written")
     else:
-        settings = _fingerprint(fastmask.__version__, constraints, columns, vocabulary, max_length, strict)
-        progress = False if quiet else None  # None: if stderr is a terminal
         summary = write_shards(
-            records, annotator, out, shard_rows=shard_rows, fingerprint=settings, error="error", progress=progress
+            records,
+            annotator,
+            out,
+            shard_rows=shard_rows,
+            settings=annotator.settings,
+            error="error",
+            progress=False if quiet else None,  # None: if stderr is a terminal
         )
+        summary.problems = [problem._replace(message=as_options(problem.message)) for problem in summary.problems]
         facts, show = summary.to_json(), lambda: _print_summary(summary)
     if isinstance(constraints, Constraint):  # last, so that a run which is refused leaves another's masks alone
         write_masks(constraints, f"{out}/masks.safetensors", auto_mkdir=True)
     tell(facts, show, as_json, quiet)
-
-
-def _fingerprint(version: str, constraints: Constraint | Constraints, *settings: Any) -> str:
-    """Of all that decides about what is written; ``vocabulary`` by its own."""
-    one = constraints.fingerprint if isinstance(constraints, Constraint) else "a schema for each record"
-    told = [setting.fingerprint if isinstance(setting, Vocabulary) else repr(setting) for setting in settings]
-    return hashlib.sha256(json.dumps([version, one, *told]).encode()).hexdigest()
 
 
 # ---- what came of it ------------------------------------------------------------------------------------
@@ -173,12 +182,17 @@ def _print_check(found: CorpusCheck, canonical: bool) -> None:
     console.print(table)
 
 
+def _in_options(finding: Finding) -> Finding:
+    """A reader's message may name an argument; others quote the corpus, whose words are left alone."""
+    return finding._replace(message=as_options(finding.message)) if finding.verdict == VERDICTS[ERROR] else finding
+
+
 def _near(place: str) -> str:
     """A place as a reader would name it: without the folder that they are in."""
     return place.removeprefix(f"{Path.cwd().as_posix()}/")
 
 
-def _told(finding: Any) -> str:
+def _told(finding: Finding) -> str:
     where = "" if finding.token is None else f"token {finding.token}, character {finding.character}: "
     return f"{where}{finding.message}{f'  … {finding.before!r}' if finding.before else ''}"
 

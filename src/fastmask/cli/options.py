@@ -32,6 +32,10 @@ Prompt = Annotated[str, typer.Option(help="the column of prompts, with --answer"
 Start = Annotated[str, typer.Option(help="first constrained token, with --tokens or --text: index or column")]
 After = Annotated[str, typer.Option("--after", help="or: behind the first of these tokens, such as <|endoftext|>")]
 Format = Annotated[str, typer.Option("--format", help="jsonl, csv, text, conllu, parquet, arrow or dataset")]
+Sample = Annotated[int, typer.Option(min=1, help="JSON records that are looked at to settle the columns' types")]
+AsText = Annotated[
+    list[str] | None, typer.Option(help="a column that is kept as JSON text, so that its shape may vary; repeatable")
+]
 Broken = Annotated[
     OnError, typer.Option("--on-error", help="a broken record: raise ends the run, skip omits it, keep tells why")
 ]
@@ -45,10 +49,13 @@ Quiet = Annotated[
 _GUESSED = {"tokens": "input_ids", "answer": "answer", "text": "text"}  # columns that need not be named
 
 
-def read_asked(corpus: list[str], file_format: str, on_error: OnError, schema_column: str) -> RecordReader:
+def read_asked(
+    corpus: list[str], file_format: str, on_error: OnError, sample: int, as_text: list[str] | None, schema_column: str
+) -> RecordReader:
     # A schema's own shape varies from record to record, so it is read as the JSON text that it is.
-    types = {schema_column: pa.string()} if schema_column else None
-    return read_records(corpus, format=file_format or None, on_error=on_error, columns=types)
+    texts = [*(as_text or ()), *([schema_column] if schema_column else ())]
+    columns = dict.fromkeys(texts, pa.string())
+    return read_records(corpus, format=file_format or None, on_error=on_error, sample=sample, columns=columns)
 
 
 def columns_asked(
@@ -66,6 +73,8 @@ def columns_asked(
         guess = next((kind for kind, name in _GUESSED.items() if name in names), None)
         own = [name for name in names if name != "error" or records.on_error != "keep"]
         if not own:
+            for _ in records:  # raises where there are records, but none that can be read
+                break
             raise InputError(f"the corpus holds no record: {', '.join(source.name for source in records.sources)}")
         if guess is None:
             raise InputError(f"say --tokens, --text or --answer: which column of {', '.join(own)} is to be judged?")

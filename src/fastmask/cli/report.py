@@ -13,12 +13,14 @@ from fastmask.cli.options import (
     After,
     Answer,
     AsJson,
+    AsText,
     Broken,
     Corpus,
     Format,
     MaxLength,
     Prompt,
     Quiet,
+    Sample,
     Schema,
     Size,
     Start,
@@ -33,7 +35,7 @@ from fastmask.cli.output import tell
 from fastmask.constraint import Constraint
 from fastmask.corpus.annotator import Annotator
 from fastmask.corpus.problems import settle
-from fastmask.corpus.records import RecordReader
+from fastmask.corpus.records import SAMPLE, RecordReader
 from fastmask.corpus.report import write_report
 from fastmask.corpus.verdict import ERROR, VERDICTS
 from fastmask.errors import InputError
@@ -56,6 +58,8 @@ def report(
     size: Size = 0,
     file_format: Format = "",
     on_error: Broken = "skip",
+    sample: Sample = SAMPLE,
+    as_text: AsText = None,
     max_length: MaxLength = 0,
     strict: Strict = True,
     drawn: Annotated[int, typer.Option(min=0, help="records that are drawn in full, and as many broken ones")] = 20,
@@ -66,7 +70,7 @@ def report(
 
     Example: fastmask report answers.jsonl --schema person.schema.json --tokenizer gpt2 --out report.html
     """
-    records = read_asked(corpus, file_format, on_error, "")
+    records = read_asked(corpus, file_format, on_error, sample, as_text, "")
     loaded = load_tokenizer(tokenizer)
     columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, "")
     con = Constraint.from_schema(load_schema(schema), Vocabulary.from_tokenizer(loaded, size or None), strict=strict)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+import fastmask
 from fastmask import _core
 from fastmask.constraint import Constraint
 from fastmask.corpus.columns import Columns, Encoded, column, encode
 from fastmask.corpus.constraints import Constraints
 from fastmask.corpus.lists import lists_of
+from fastmask.corpus.tokenising import tokenizer_fingerprint
 from fastmask.corpus.verdict import ERROR, VERDICTS, judge
 from fastmask.errors import FastmaskError, InputError, InputTypeError, TokenRangeError, VocabularyError
 from fastmask.rows import After
@@ -71,6 +74,22 @@ class Annotator:
     def vocabulary(self) -> Vocabulary:
         """Of the corpus's tokens."""
         return self.constraints.vocabulary
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides about what is written, JSON values by their names; see :func:`write_shards`."""
+        asked = self.constraints
+        schemas = (
+            {"schema, with the vocabulary,": asked.fingerprint} if isinstance(asked, Constraint) else asked.settings
+        )
+        return {
+            "fastmask": fastmask.__version__,
+            "vocabulary": self.vocabulary.fingerprint,
+            **({"tokenizer": tokenizer_fingerprint(self.tokenizer)} if self.columns.needs_tokenizer else {}),
+            **schemas,
+            "columns": {name: value for name, value in asdict(self.columns).items() if value not in (None, ())},
+            "max length": self.max_length,
+        }
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """The table with :data:`ADDED` columns, one row for each of its rows.

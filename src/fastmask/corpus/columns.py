@@ -58,8 +58,9 @@ class Columns:
         given = [name for name in ("tokens", "text", "answer") if getattr(self, name) is not None]
         if len(given) != 1:
             raise InputError(f"say which column holds tokens, text or answer: exactly one of them, got {given}")
-        if self.answer is None and (self.prompt is not None or self.between or self.end):
-            raise InputError("prompt, between and end go with an answer column; a whole text goes into text")
+        stray = [name for name in ("prompt", "between", "end") if getattr(self, name) not in (None, ())]
+        if self.answer is None and stray:
+            raise InputError(f"{', '.join(stray)} must go with an answer column; a whole text goes into text")
         if not isinstance(self.start, (str, After)):
             integer(self.start, "start")
         if self.answer is not None and self.start != 0:

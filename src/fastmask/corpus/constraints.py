@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastmask.constraint import Constraint
 from fastmask.errors import FastmaskError
+from fastmask.schema import schema_text
 from fastmask.vocabulary import Vocabulary
 
 __all__ = ["Constraints"]
@@ -38,6 +41,12 @@ class Constraints:
         self._compiled = compiled
         self._options = options
         self._known: OrderedDict[str, Constraint | FastmaskError] = OrderedDict()  # that used last at the end
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Which constraints the records' schemas become, JSON values by their names."""
+        named = json.dumps({name: schema_text(schema) for name, schema in self._schemas.items()}, sort_keys=True)
+        return {"named schemas": hashlib.sha256(named.encode()).hexdigest(), "compiled with": self._options}
 
     def of(self, schema: str) -> Constraint:
         """The constraint of a schema's name or JSON text.

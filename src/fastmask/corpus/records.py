@@ -23,6 +23,7 @@ from fastmask.errors import CorpusError, InputError
 __all__ = ["Cursor", "Place", "Places", "Problem", "RecordReader", "Records", "read_records"]
 
 OnError = Literal["raise", "skip", "keep"]
+SAMPLE = 10_000  # JSON records that settle types
 ERROR = "error"  # the column that says what is wrong with a record that is kept
 
 
@@ -112,7 +113,7 @@ class RecordReader:
         if on_error == "keep" and ERROR in self._columns.names:
             raise CorpusError(
                 f"the corpus has a column {ERROR!r}, in which on_error='keep' writes what is wrong with a record: "
-                "rename it, or choose on_error='skip' (--on-error skip), as for a corpus that is annotated already"
+                "rename it, or choose on_error='skip', as for a corpus that is annotated already"
             )
 
     @property
@@ -130,8 +131,8 @@ class RecordReader:
         files = [[source.name, source.format, source.size, source.stamp] for source in self.sources]
         return {
             "input files": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
-            "columns": str(self.schema),
-            "on_error": self.on_error,
+            "types": {column.name: str(column.type) for column in self._columns},
+            "on error": self.on_error,
         }
 
     def __iter__(self) -> Iterator[Records]:
@@ -187,7 +188,7 @@ def read_records(
     format: str | None = None,
     batch_size: int = 1_000,
     on_error: OnError = "raise",
-    sample: int = 10_000,
+    sample: int = SAMPLE,
     columns: Mapping[str, pa.DataType] | None = None,
 ) -> RecordReader:
     """Reads records from files of any size; memory holds a few batches, whatever the corpus.

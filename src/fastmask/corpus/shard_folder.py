@@ -20,6 +20,7 @@ from fastmask.corpus.pieces import BROKEN_FILE
 from fastmask.corpus.records import Cursor, RecordReader
 from fastmask.corpus.sources import Source
 from fastmask.corpus.summary import Summary
+from fastmask.differences import differences
 from fastmask.errors import CorpusError
 
 __all__ = ["Shard", "ShardFolder"]
@@ -182,14 +183,14 @@ class ShardFolder:
         return Shard(begin, end, note["position"], Summary.from_json(note["summary"]))
 
     def _check_run(self, name: str, note: dict[str, Any]) -> None:
-        differing = [key for key, value in self._run.items() if note["run"].get(key) != value]
-        if differing:
+        """What an earlier version did not note counts as another setting: nobody knows that it was the same."""
+        changes = differences(note["run"], self._run)
+        if changes:
             now = [_version(source) for source in self._sources]
-            changed = [version[0] for version in note["files"] if version not in now]
+            changed = [f"{version[0]} has changed since" for version in note["files"] if version not in now]
             raise CorpusError(
-                f"{name} is of a run with other {', '.join(differing)}"
-                f"{f' ({changed[0]} has changed since)' if changed else ''}: "
-                "give another folder, or the same files and settings to go on here"
+                f"{name} is of another run: {'; '.join([*changed[:1], *changes])}. "
+                "Give another folder, or the same files and settings to go on here"
             )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import pyarrow as pa
 from tqdm import tqdm
@@ -29,7 +30,7 @@ def write_shards(
     out: str | os.PathLike[str],
     *,
     shard_rows: int = 100_000,
-    fingerprint: str = "",
+    settings: Mapping[str, Any] | None = None,
     resume: bool = True,
     error: str | None = None,
     progress: bool | None = None,
@@ -46,7 +47,8 @@ def write_shards(
         transform: a table → a table of as many rows, row for row; its columns have the same types for every table.
         out: a folder, or an fsspec URL of one; made if it is not there.
         shard_rows: records of a shard.
-        fingerprint: of whatever ``transform`` depends on; a run with another one does not go on here.
+        settings: whatever ``transform`` depends on, JSON values by their names, such as :attr:`Annotator.settings`; a
+            run with others does not go on here, and is told which.
         resume: ``False``: refuse a folder that holds shards already.
         error: a column of what ``transform`` gives that tells what was wrong with a record, null where nothing was.
             Such records are broken, and treated as ``records`` treats those that cannot be read.
@@ -62,7 +64,7 @@ def write_shards(
     """
     if shard_rows < 1:
         raise InputError(f"shard_rows must be at least 1, got {shard_rows}")
-    folder = ShardFolder(out, records, {"shard_rows": shard_rows, "fingerprint": fingerprint})
+    folder = ShardFolder(out, records, {"shard rows": shard_rows, **(settings or {})})
     done = folder.done(resume)
     total = Summary()
     for shard in done:
