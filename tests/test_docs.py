@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import re
 import shutil
 import subprocess
 import sys
 from itertools import pairwise
+from operator import attrgetter
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,10 +18,12 @@ import pytest
 
 import fastmask as fm
 from tests import pages, vocabularies
+from tools import public_api, reference
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("datasets")
 pytest.importorskip("typer")
+cli_reference = importlib.import_module("tools.cli_reference")
 
 ROOT = pages.ROOT
 DOCS = ROOT / "docs"
@@ -221,11 +225,6 @@ def test_links_lead_somewhere_on_a_forge_too():
 
 
 def test_the_command_line_s_page_is_the_program_s():
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        cli_reference = importlib.import_module("cli_reference")
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
     written = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
     assert written == cli_reference.page(), "python tools/cli_reference.py writes it anew"
 
@@ -277,12 +276,33 @@ def test_the_reference_has_every_public_name():
         for page in (DOCS / "reference").glob("*.md")
         for name in re.findall(r"^::: ([\w.]+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     ]
-    modules = pages.public_modules()
-    assert len(modules) == 9
     whole = {"fastmask.torch", "fastmask.vllm"}  # whose own docstrings begin their pages
-    names = {f"{module}.{name}" for module in modules for name in pages.exported(module)}
+    names = {f"{module}.{name}" for module in public_api.MODULES for name in public_api.exported(module)}
     assert set(told) - whole == names
     assert len(told) == len(set(told))
+
+
+REFERENCE = [page for page in (DOCS / "reference").glob("*.md") if ":::" in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", REFERENCE, ids=lambda page: page.name)
+def test_the_tables_of_the_reference_are_the_code_s(page):
+    written = page.read_text(encoding="utf-8")
+    assert written == reference.written(written), "python -m tools.reference writes it anew"
+
+
+@pytest.mark.parametrize("module", ["fastmask", "fastmask.torch", "fastmask.hf", "fastmask.corpus"])
+def test_the_told_arguments_are_those_that_python_sees(module):
+    """The tool reads source; this asks the objects themselves."""
+    told = "".join(page.read_text(encoding="utf-8") for page in REFERENCE)
+    room, checked = importlib.import_module(module), 0
+    for path, arguments in re.findall(rf"\(#{module}\.([\w.]+)\)`\((.*?)\)` \|", told):
+        if path.partition(".")[0] in room.__all__ and not path.endswith(("Error", "Warning")):
+            parameters = inspect.signature(attrgetter(path)(room)).parameters
+            names = re.findall(r"(?:^|, )\**(\w+)", arguments)
+            assert names == [name for name in parameters if name != "self"], path
+            checked += 1
+    assert checked >= 10
 
 
 def test_the_navigation_has_every_page():

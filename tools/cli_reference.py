@@ -36,7 +36,7 @@ progress, no summary). Errors and warnings go to stderr. Colours are for termina
 | 1 | of `check`: a record is broken, cut off or cannot be judged; of any: whoever read the output stopped reading |
 | 2 | a mistake or a file, a schema, a tokenizer that cannot be had: one message on stderr says which, and nothing is on stdout |
 | 130 | stopped by Ctrl-C; `annotate` goes on where it was when it is started again |
-"""
+"""  # noqa: E501
 
 
 def page() -> str:
