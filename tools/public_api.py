@@ -7,7 +7,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
-# The modules that the reference is about; tests/test_docs.py holds its pages to their `__all__`.
+# The modules that the reference is about; tests/test_docs_reference.py holds its pages to their `__all__`.
 MODULES = (
     "fastmask",
     "fastmask.torch",

@@ -1,6 +1,6 @@
 """Writes the tables on the pages of docs/reference: each name, its arguments and what it is, as the source has them.
 
-python -m tools.reference                # rewrites the tables; tests/test_docs.py holds them to the code
+python -m tools.reference                # rewrites the tables; tests/test_docs_reference.py holds them to the code
 
 The pages are directives, which the site replaces by whole docstrings and a forge shows as they stand. So each page
 begins with such a table, for those who read it in a clone.
