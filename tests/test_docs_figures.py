@@ -63,6 +63,7 @@ def test_the_limits_are_those_of_the_runs():
     (whole,) = map(counts, complete["notes"])  # the one run of the whole sample
     regexes = whole["of"] - whole["without a regex"]
     assert (
-        f"Of all {whole['of']} schemas of that sample outlines-core makes one of {regexes}; {whole['compiled']} of these"
-        f" compile, {whole['CompileLimitError']} end in a `CompileLimitError` and {whole['RegexError']} in a `RegexError`."
+        f"Of all {whole['of']} schemas of that sample outlines-core makes one of {regexes};"
+        f" {whole['compiled']} of these compile,"
+        f" {whole['CompileLimitError']} end in a `CompileLimitError` and {whole['RegexError']} in a `RegexError`."
     ) in told
