@@ -25,7 +25,7 @@ def test_figures_in_sentences_are_those_of_the_run():
     lines = [*training["measurements"], *peers["measurements"]]
     measured = {(m["group"], m["workload"], m["contender"]): m["value"]["median"] for m in lines}
     found = {(finding["target"], finding["workload"]): finding["value"]["median"] for finding in peers["findings"]}
-    cost = (DOCS / "concepts" / "cost.md").read_text(encoding="utf-8")
+    cost = " ".join((DOCS / "concepts" / "cost.md").read_text(encoding="utf-8").split())
     walk = measured["corpus", "article · gpt2", "fastmask, annotate, 1 thread(s)"]
     text = measured["corpus", "article · gpt2, from text", "fastmask, annotate text"]
     memory = measured["memory", "article · gpt2", "fastmask, 71 states"]
