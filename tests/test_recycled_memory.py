@@ -64,7 +64,7 @@ def test_a_block_more_than_twice_as_large_is_given_up():
     block[:] = 1
     del block
     before = resident()
-    block = _core.recycled(3 * LARGE)
+    _core.recycled(3 * LARGE)
     assert resident() < before - 6 * LARGE
 
 
