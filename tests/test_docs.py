@@ -114,13 +114,18 @@ def section(page: str, heading: str) -> str:
     return re.split(r"^#+ ", text.split(f"# {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
+def kept(name: str) -> dict:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def medians(*runs: dict) -> dict[tuple[str, str, str], float]:
+    lines = [line for run in runs for line in run["measurements"]]
+    return {(line["group"], line["workload"], line["contender"]): line["value"]["median"] for line in lines}
+
+
 def test_figures_in_sentences_are_those_of_the_run():
-    training, peers, complete = (
-        json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("2026-11-22-training", "2026-11-22-peers", "2026-11-22")
-    )
-    lines = [*training["measurements"], *peers["measurements"]]
-    measured = {(m["group"], m["workload"], m["contender"]): m["value"]["median"] for m in lines}
+    training, peers, complete = map(kept, ("2026-11-22-training", "2026-11-22-peers", "2026-11-22"))
+    measured = medians(training, peers)
     found = {(finding["target"], finding["workload"]): finding["value"]["median"] for finding in peers["findings"]}
     cost = (DOCS / "concepts" / "cost.md").read_text(encoding="utf-8")
     walk = measured["corpus", "article · gpt2", "fastmask, annotate, 1 thread(s)"]
@@ -143,6 +148,29 @@ def test_figures_in_sentences_are_those_of_the_run():
         f"Of {of} schemas from the wild outlines-core makes a regular expression of {of - no_regex}; {compiled} of"
         f" these compile, {over_budget} end in a `CompileLimitError` and {no_pattern} in a `RegexError`."
     ) in told
+
+
+def test_figures_of_the_design_are_those_of_the_runs_it_names():
+    measured = medians(kept("2026-11-22-training"), kept("2026-11-22-peers"))
+    guide, index, step, sizes = (
+        [measured[group, workload.format(name), contender] for name in ("gpt2", "llama3")]
+        for group, workload, contender in (
+            ("walk", "article · {}", "outlines-core, mask and accept"),
+            ("compile", "regex to all masks · article · {}", "outlines-core, Index"),
+            ("generation", "article · {}, batch 64", "fastmask"),
+            ("memory", "article · {}", "fastmask, 71 states"),
+        )
+    )
+    xgrammar = measured["generation", "article · gpt2, batch 64", "xgrammar, contrib.hf.LogitsProcessor"]
+    design = " ".join((ROOT / "DESIGN.md").read_text(encoding="utf-8").split())
+    for told in (
+        f"{guide[0] * 1e6:.0f} µs a token with outlines-core's `Guide` under GPT-2, {guide[1] * 1e6:.0f} µs under",
+        f"against {index[0] * 1e3:.0f} and {index[1] * 1e3:.0f} ms for `outlines_core.Index`",
+        f"now takes {step[0] * 1e3:.1f} ms beside the {xgrammar * 1e3:.1f} ms of xgrammar's processor",
+        f"→ {sizes[0] / 1e3:.0f} kB for all masks under GPT-2",
+        f"→ {sizes[1] / 1e3:.0f} kB under Llama-3",
+    ):
+        assert told in design
 
 
 def test_tokens_that_are_no_text_by_themselves():

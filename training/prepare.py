@@ -57,10 +57,7 @@ def prepare(
     else:
         loaded = train_bpe(text for record in training for text in (record.text, record.answer))
     add_pad(loaded)
-    width = fm.Vocabulary.from_tokenizer(loaded).size
-    if teacher:
-        config = load_config(teacher)
-        width, max_length = max(width, logit_width(config)), min(max_length, context_length(config) or max_length)
+    width, max_length = room(fm.Vocabulary.from_tokenizer(loaded).size, max_length, teacher)
     settings = Settings(
         treebank or [], heldout or [], tokenizer or teacher or "trained on the text", width, max_length, seed,
         jsonl or [], schema or TAGGING,
@@ -71,8 +68,7 @@ def prepare(
     run = build(out, settings, training, held_out)
     if teacher and tokenizer:
         require_same_tokens(teacher, run.vocab)
-    lines = [json.dumps(asdict(left_out), ensure_ascii=False) for left_out in run.left_out]
-    (out / LEFT_OUT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_left_out(run)
     counts = count(run, training + held_out)
     report_counts(run, counts)
     run.require_both_sides()
@@ -80,6 +76,19 @@ def prepare(
         models = {} if restart else models_kept(out, settings)
         write_json(out / "numbers.json", {"settings": vars(settings), "data": counts, "models": models})
     return run
+
+
+def room(width: int, max_length: int, teacher: str | None) -> tuple[int, int]:
+    """(Columns of the logits, tokens of the longest example), as wide as a teacher's and no longer than it reads."""
+    if not teacher:
+        return width, max_length
+    config = load_config(teacher)
+    return max(width, logit_width(config)), min(max_length, context_length(config) or max_length)
+
+
+def write_left_out(run: Run) -> None:
+    lines = [json.dumps(asdict(left_out), ensure_ascii=False) for left_out in run.left_out]
+    (run.folder / LEFT_OUT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def models_kept(folder: Path, settings: Settings) -> dict:

@@ -15,6 +15,7 @@ import numpy as np
 import fastmask as fm
 from benchmarks.formats import ARTICLE, UPOS
 from benchmarks.harness import Contender, Report
+from benchmarks.packed import empty_rows
 from benchmarks.peers import LLGuidance, LLGuidanceDrafts, OutlinesCore, Peer, XGrammar, installed
 from benchmarks.peers.entrants import engine
 from benchmarks.workloads import Workload, padded, workloads
@@ -39,7 +40,7 @@ def run(report: Report) -> None:
 
 def first_mask(report: Report, workload: Workload, peers: dict[type[Peer], Peer]) -> None:
     text = workload.format.schema
-    row = np.zeros((1, (workload.vocabulary.size + 31) // 32), np.int32)
+    row = empty_rows(1, workload.vocabulary.size)
 
     def ours() -> None:
         con = fm.Constraint.from_schema(text, workload.vocabulary)

@@ -18,8 +18,9 @@ import numpy as np
 
 import fastmask as fm
 from benchmarks.harness import Report, Settings
+from benchmarks.packed import Rows, are_allowed, empty_rows
 from benchmarks.peers import Peer, installed
-from benchmarks.peers.single import Matcher, Rows
+from benchmarks.peers.single import Matcher
 from benchmarks.workloads import Workload
 
 COMPARED = 3  # answers whose masks are compared with fastmask's
@@ -122,7 +123,7 @@ def in_time(entrant: Entrant, workload: Workload, seconds: float) -> Entrant:
 
 def memory_for(answers: list[list[int]], workload: Workload) -> Rows:
     """A packed row before each token of the longest answer, and one behind it."""
-    return np.zeros((max(map(len, answers)) + 1, (workload.vocabulary.size + 31) // 32), np.int32)
+    return empty_rows(max(map(len, answers)) + 1, workload.vocabulary.size)
 
 
 # ---- the same job -----------------------------------------------------------------------------------------
@@ -142,9 +143,9 @@ def require_allowed(entrant: Entrant, workload: Workload) -> None:
     """Its masks for the schema allow what it accepts."""
     for answer in entrant.answers[:COMPARED]:
         rows, ids = masks_by(entrant.matcher, answer, workload), np.array(answer)
-        bits = rows[np.arange(len(ids)), ids // 32] >> (ids % 32) & 1
-        if not bits.all():
-            raise AssertionError(f"{entrant.name} forbids token {bits.argmin()} of an answer that it accepts")
+        allowed = are_allowed(ids, rows)
+        if not allowed.all():
+            raise AssertionError(f"{entrant.name} forbids token {allowed.argmin()} of an answer that it accepts")
 
 
 def masks_by(matcher: Matcher, answer: list[int], workload: Workload) -> Rows:

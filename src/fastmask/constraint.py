@@ -28,6 +28,7 @@ from fastmask.rows import (
     like,
     plain,
     state_array,
+    strings,
     writable,
 )
 from fastmask.schema import require_enforced, require_translatable, schema_text
@@ -139,18 +140,13 @@ class Constraint(Walks):
         """Exactly one of the given texts. ``options`` as for :meth:`from_regex`.
 
         Raises:
-            InputTypeError: a choice that is not a string, or a ``vocabulary`` that is none.
+            InputTypeError: ``choices`` that are no list of strings, or a ``vocabulary`` that is none.
             InputError: no choice at all, or an option out of range.
             RegexError: a choice that is no Unicode text.
             CompileLimitError: a budget was passed.
         """
         _require(vocabulary)
-        if isinstance(choices, (str, bytes)) or not isinstance(choices, Iterable):
-            raise InputTypeError(f"choices must be a list of strings, got {choices!r}")
-        listed = list(choices)
-        wrong = [choice for choice in listed if not isinstance(choice, str)]
-        if wrong:
-            raise InputTypeError(f"choices must be a list of strings, got {wrong[0]!r} among them")
+        listed = strings(choices, "choices")
         if not listed:
             raise InputError("choices is empty: a constraint needs at least one text")
         regex = "|".join(map(literal, listed))
