@@ -19,7 +19,18 @@ from training.data.tokenizer import add_pad, load_tokenizer, require_same_tokens
 from training.errors import TrainingError
 from training.learning.models import context_length, device, load_config, logit_width
 from training.program import Heldout, MaxLength, Restart, Seed, Tokenizer, Treebank, program
-from training.run import LEFT_OUT, Run, Settings, build, numbers_lock, read_and_split, read_numbers, write_json
+from training.run import (
+    LEFT_OUT,
+    NUMBERS,
+    Run,
+    Settings,
+    build,
+    numbers_lock,
+    read_and_split,
+    read_numbers,
+    throw_away,
+    write_json,
+)
 from training.schema import TAGGING
 
 OWN_TREEBANK = Path(__file__).parent / "treebank"
@@ -65,8 +76,9 @@ def prepare(
         treebank or [], heldout or [], tokenizer or teacher or "trained on the text", width, max_length, seed,
         jsonl or [], schema or TAGGING,
     )  # fmt: skip
-    if not restart:
-        models_kept(out, settings)  # refused before anything is written
+    if restart:
+        throw_away(out)
+    models_kept(out, settings)  # refused before anything is written
     loaded.save_pretrained(out / "tokenizer")  # makes the folder, too
     run = build(out, settings, training, held_out)
     if teacher and tokenizer:
@@ -77,8 +89,8 @@ def prepare(
     report_counts(run, counts)
     run.require_both_sides()
     with numbers_lock(out):
-        models = {} if restart else models_kept(out, settings)
-        write_json(out / "numbers.json", {"settings": vars(settings), "data": counts, "models": models})
+        models = models_kept(out, settings)
+        write_json(out / NUMBERS, {"settings": vars(settings), "data": counts, "models": models})
     return run
 
 
@@ -88,7 +100,7 @@ def models_kept(folder: Path, settings: Settings) -> dict:
     Raises:
         TrainingError: it has other settings, so that its models are of no use.
     """
-    if not (folder / "numbers.json").exists():
+    if not (folder / NUMBERS).exists():
         return {}
     known = read_numbers(folder)
     if changes := differences(known["settings"], vars(settings)):

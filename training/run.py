@@ -5,6 +5,7 @@ settings, and all that was measured. `training.prepare` begins it; any later sta
 """
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from training.learning.models import load_model, logit_width, widen
 from training.schema import TAGGING
 
 HELD_OUT_SHARE = 0.15  # of the records, where no held-out file is given
+NUMBERS = "numbers.json"  # in the run's folder: the settings, and all that was measured
 LEFT_OUT = "left_out.jsonl"  # in the run's folder: what cannot be learnt from, and why
 TOKENS_PER_BATCH = 768  # with padding; small models learn more from many small steps than from few large ones
 
@@ -61,7 +63,7 @@ class Run:
         with numbers_lock(self.folder):
             numbers = self.numbers()
             numbers["models"][name] = (numbers["models"].get(name, {}) if added else {}) | facts
-            write_json(self.folder / "numbers.json", numbers)
+            write_json(self.folder / NUMBERS, numbers)
 
     def numbers(self) -> dict:
         return read_numbers(self.folder)
@@ -93,10 +95,11 @@ class Run:
         return widen(model, self.settings.width) if missing and not any(missing) else model
 
     def source(self, name: str) -> str:
-        """Where a model lies: its folder in this run, or else its name or path."""
-        own = self.folder / name
-        borrowed = self.numbers()["models"].get(name, {}).get("source", name)  # a teacher by name, taken as it is
-        return str(own) if own.exists() else borrowed
+        """Where a model lies: its folder in this run if the run's numbers know it, or else its name or path."""
+        known = self.numbers()["models"].get(name)
+        if known is None:  # a folder of that name would be what a run before this one left
+            return name
+        return known.get("source", str(self.folder / name))  # a teacher by name is taken as it is
 
     def some_heldout(self, count: int = 48) -> list[Example]:
         """At most `count` held-out examples, spread evenly over the documents."""
@@ -161,6 +164,25 @@ def read_and_split(
     return (records, read(heldout)) if heldout else split_by_document(records, HELD_OUT_SHARE, seed)
 
 
+def throw_away(folder: Path) -> None:
+    """Removes the run in this folder: its models, begun ones too, and what was measured; nothing where there is none.
+
+    What a teacher was asked stays, for a cache or rollouts are taken only where they fit. The numbers go first: a kill
+    in the middle leaves no run, and models that are nobody's.
+    """
+    if not (folder / NUMBERS).exists():
+        return
+    with numbers_lock(folder):
+        models = read_numbers(folder)["models"]
+        (folder / NUMBERS).unlink()
+    inside = [path for path in map(folder.joinpath, models) if path.is_dir() and path.parent.samefile(folder)]
+    for path in [*inside, *folder.glob("*.checkpoint"), folder / "tokenizer"]:
+        shutil.rmtree(path, ignore_errors=True)
+    for pattern in ("*.metrics.jsonl", "samples-*.json", LEFT_OUT, "table.md", "curves.png", "report.*"):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
 def numbers_lock(folder: Path) -> FileLock:
     """For whoever changes `numbers.json`, since other programs may be at work on this run; a kill frees it."""
     return FileLock(folder / ".numbers.lock")
@@ -172,9 +194,9 @@ def read_numbers(folder: Path) -> dict:
     Raises:
         TrainingError: there is no run in this folder.
     """
-    if not (folder / "numbers.json").exists():
+    if not (folder / NUMBERS).exists():
         raise TrainingError(f"{folder} holds no run; begin one with: python -m training.prepare --out {folder}")
-    return read_json(folder / "numbers.json")
+    return read_json(folder / NUMBERS)
 
 
 def read_json(path: Path) -> Any:
