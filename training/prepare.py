@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +26,6 @@ from training.run import (
     Settings,
     build,
     numbers_lock,
-    read_and_split,
     read_numbers,
     throw_away,
     write_json,
@@ -62,7 +61,11 @@ def prepare(
     if not treebank and not jsonl:
         treebank = [str(OWN_TREEBANK / "train.conllu")]
         heldout = heldout or [str(OWN_TREEBANK / "dev.conllu")]
-    training, held_out = read_and_split(treebank or [], jsonl or [], heldout or [], seed)
+    settings = Settings(
+        treebank or [], heldout or [], tokenizer or teacher or "trained on the text", 0, max_length, seed,
+        jsonl or [], schema or TAGGING,
+    ).from_the_root()  # fmt: skip
+    training, held_out = settings.read_and_split()
     if tokenizer or teacher:
         loaded = load_tokenizer(tokenizer or teacher)
     else:
@@ -72,13 +75,12 @@ def prepare(
     if teacher:
         config = load_config(teacher)
         width, max_length = max(width, logit_width(config)), min(max_length, context_length(config) or max_length)
-    settings = Settings(
-        treebank or [], heldout or [], tokenizer or teacher or "trained on the text", width, max_length, seed,
-        jsonl or [], schema or TAGGING,
-    )  # fmt: skip
+    settings = replace(settings, width=width, max_length=max_length)
     if restart:
         throw_away(out)
-    models_kept(out, settings)  # refused before anything is written
+    if known := run_kept(out, settings):  # refused before anything is written
+        settings = Settings(**known["settings"])
+        training, held_out = settings.read_and_split()
     loaded.save_pretrained(out / "tokenizer")  # makes the folder, too
     run = build(out, settings, training, held_out)
     if teacher and tokenizer:
@@ -89,13 +91,15 @@ def prepare(
     report_counts(run, counts)
     run.require_both_sides()
     with numbers_lock(out):
-        models = models_kept(out, settings)
+        models = run_kept(out, settings).get("models", {})
         write_json(out / NUMBERS, {"settings": vars(settings), "data": counts, "models": models})
     return run
 
 
-def models_kept(folder: Path, settings: Settings) -> dict:
-    """What is known of the models of a run that is prepared again; empty for a new one.
+def run_kept(folder: Path, settings: Settings) -> dict:
+    """The numbers of a run that is prepared again; empty for a new one.
+
+    Its settings stay as they were written, since its checkpoints know them so: in the first runs with paths as given.
 
     Raises:
         TrainingError: it has other settings, so that its models are of no use.
@@ -103,12 +107,13 @@ def models_kept(folder: Path, settings: Settings) -> dict:
     if not (folder / NUMBERS).exists():
         return {}
     known = read_numbers(folder)
-    if changes := differences(known["settings"], vars(settings)):
+    then = Settings(**known["settings"]).from_the_root()
+    if changes := differences(vars(then), vars(settings.from_the_root())):
         raise TrainingError(
             f"{folder} holds a run of other settings: {'; '.join(changes)}. Give another folder, or --restart to begin"
             " anew here"
         )
-    return known["models"]
+    return known
 
 
 def require_one_task(treebank: list[str] | None, jsonl: list[str] | None, schema: str | None) -> None:

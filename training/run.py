@@ -7,7 +7,7 @@ settings, and all that was measured. `training.prepare` begins it; any later sta
 import json
 import shutil
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from filelock import FileLock
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import fastmask as fm
-from fastmask.cli.loading import load_schema
+from fastmask.cli.loading import absolute_schema, load_schema
 from training.data.examples import Example
 from training.data.records import Record, read_jsonl, split_by_document
 from training.data.sift import TOO_LONG, LeftOut, sift
@@ -31,16 +31,36 @@ LEFT_OUT = "left_out.jsonl"  # in the run's folder: what cannot be learnt from, 
 TOKENS_PER_BATCH = 768  # with padding; small models learn more from many small steps than from few large ones
 
 
+def absolute(name: str) -> str:
+    """The path from the root of what is there; another name, such as a model's on the hub, as it is."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
+
+
 @dataclass(frozen=True)
 class Settings:
     treebank: list[str]
     heldout: list[str]  # of the same kind; empty: whole documents are held out
     tokenizer: str  # where it came from; the run keeps its own copy
-    width: int  # of the logits
+    width: int  # of the logits; 0 until the tokenizer is there
     max_length: int  # tokens of prompt and answer together
     seed: int
     jsonl: list[str] = field(default_factory=list)  # inputs and answers of any task; there is no treebank then
     schema: str = TAGGING  # where it came from: a file, or a pydantic model's module or file and name
+
+    def from_the_root(self) -> "Settings":
+        """The same with paths that hold from whatever folder a stage is run; a module has to be found from there."""
+        lists = {name: list(map(absolute, getattr(self, name))) for name in ("treebank", "heldout", "jsonl")}
+        return replace(self, **lists, tokenizer=absolute(self.tokenizer), schema=absolute_schema(self.schema))
+
+    def read_and_split(self) -> tuple[list[Record], list[Record]]:
+        """(training, held-out) records: of a treebank or of JSONL files, of which the other list is empty."""
+        records = self._read(self.treebank or self.jsonl)
+        if self.heldout:
+            return records, self._read(self.heldout)
+        return split_by_document(records, HELD_OUT_SHARE, self.seed)
+
+    def _read(self, paths: list[str]) -> list[Record]:
+        return read_jsonl(paths) if self.jsonl else [sentence.record for sentence in read_treebank(paths)]
 
 
 @dataclass(frozen=True)
@@ -132,7 +152,7 @@ class Run:
 def open_run(folder: Path) -> Run:
     """The run that `prepare` began, for the stages that follow."""
     settings = Settings(**read_numbers(folder)["settings"])
-    run = build(folder, settings, *read_and_split(settings.treebank, settings.jsonl, settings.heldout, settings.seed))
+    run = build(folder, settings, *settings.read_and_split())
     run.require_both_sides()
     return run
 
@@ -152,18 +172,6 @@ def build(folder: Path, settings: Settings, training: list[Record], heldout: lis
     )  # fmt: skip
 
 
-def read_and_split(
-    treebank: list[str], jsonl: list[str], heldout: list[str], seed: int
-) -> tuple[list[Record], list[Record]]:
-    """(training, held-out) records: of a treebank or of JSONL files, of which the other list is empty."""
-
-    def read(paths: list[str]) -> list[Record]:
-        return read_jsonl(paths) if jsonl else [sentence.record for sentence in read_treebank(paths)]
-
-    records = read(treebank or jsonl)
-    return (records, read(heldout)) if heldout else split_by_document(records, HELD_OUT_SHARE, seed)
-
-
 def throw_away(folder: Path) -> None:
     """Removes the run in this folder: its models, begun ones too, and what was measured; nothing where there is none.
 
@@ -178,7 +186,15 @@ def throw_away(folder: Path) -> None:
     inside = [path for path in map(folder.joinpath, models) if path.is_dir() and path.parent.samefile(folder)]
     for path in [*inside, *folder.glob("*.checkpoint"), folder / "tokenizer"]:
         shutil.rmtree(path, ignore_errors=True)
-    for pattern in ("*.metrics.jsonl", "samples-*.json", LEFT_OUT, "table.md", "curves.png", "report.*"):
+    for pattern in (
+        "*.metrics.jsonl",
+        "samples-*.json",
+        LEFT_OUT,
+        "table.md",
+        "curves.png",
+        "report.*",
+        "report-*.png",
+    ):
         for path in folder.glob(pattern):
             path.unlink()
 
