@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -85,6 +86,9 @@ def load_tokenizer(name: str) -> Any:
     Raises:
         InputError: there is none.
     """
+    os.environ.setdefault(
+        "TRANSFORMERS_NO_ADVISORY_WARNINGS", "1"
+    )  # that torch is missing, which tokenizers do without
     from transformers import AutoTokenizer
 
     try:
