@@ -88,7 +88,7 @@ def accepted(peer: type[Peer], engine: Peer, workload: Workload, settings: Setti
     try:
         matcher = engine.schema(workload.format.schema)
     except Exception as error:  # each engine has its own
-        raise Refused(f"left out, it refuses the schema: {str(error).splitlines()[0][:150]}") from None
+        raise Refused(refusal(error)) from None
     begin, taken, seen, answers = time.perf_counter(), [], 0, workload.sample(settings.answers)
     for seen, answer in enumerate(answers, 1):  # noqa: B007 - how many were seen
         if matcher.read(answer):
@@ -103,6 +103,12 @@ def accepted(peer: type[Peer], engine: Peer, workload: Workload, settings: Setti
     if refused := seen - len(taken):
         notes.append(f"refuses {refused} of {seen} answers, and is timed on the others")
     return Entrant(peer, matcher, taken, tuple(notes))
+
+
+def refusal(error: Exception) -> str:
+    """What a note says of a peer that raises this over a schema."""
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return f"left out, it refuses the schema: {reason[:150]}"
 
 
 def in_time(entrant: Entrant, workload: Workload, seconds: float) -> Entrant:
