@@ -82,6 +82,7 @@ def test_what_a_page_shows_happens(page):
 
 
 def test_a_page_that_is_wrong_is_found(tmp_path, monkeypatch):
+    pytest.importorskip("torch")  # for the stages' own options
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     for text in (
         "```python\nprint(1)\n```\n```text\n2\n```\n",

@@ -15,34 +15,14 @@ HEAD = """# Command line
 Written by `tools/cli_reference.py` from what `fastmask --help` knows. A mistake of yours ends in one line on stderr and
 exit code 2; all exit codes and the objects of `--json`: [in scripts](#in-scripts).
 """
-TAIL = """\
-## In scripts
-
-`fastmask inspect`, `check`, `annotate` and `report` print text for people; with `--json` one JSON object on one line of
-stdout instead, and nothing else there; with `--quiet` nothing at all but errors, warnings and what `--json` asks for (no
-progress, no summary). Errors and warnings go to stderr. Colours are for terminals, and not where `NO_COLOR` is set.
-`fastmask --install-completion` teaches the shell commands, options and values.
-
-| command | the object of `--json` |
-|---|---|
-| `inspect` | `states`, `masks`, `bytes`, `vocab_size`, `allowed_tokens_median`, `compile_ms`, `all_masks_ms`, `fingerprint`, `regex` |
-| `check` | `records`, `tokens`, `verdicts` (counts), `skipped`, `respelled`, `passed`, `findings`: a list of `place`, `verdict`, `token`, `character`, `before`, `message` |
-| `annotate` | `read`, `written`, `skipped`, `broken`, `tokens`, `shards`, `problems`: a list of [[file, record, line], message]; with `--engine ray`, `written` alone |
-| `report` | `out`, `records`, `tokens`, `verdicts` (counts) |
-
-| exit code | |
-|---|---|
-| 0 | done; of `check`: every record is complete |
-| 1 | of `check`: a record is broken, cut off or cannot be judged; of any: whoever read the output stopped reading |
-| 2 | a mistake or a file, a schema, a tokenizer that cannot be had: one message on stderr says which, and nothing is on stdout |
-| 130 | stopped by Ctrl-C; `annotate` goes on where it was when it is started again |
-"""  # noqa: E501
+BY_HAND = "## In scripts"  # from here on the page is kept as it is
 
 
 def page() -> str:
     """The page's Markdown."""
     group = typer.main.get_command(app)
-    return "\n".join([HEAD, *(_section(name, command) for name, command in group.commands.items()), TAIL])
+    kept = BY_HAND + PAGE.read_text(encoding="utf-8").partition(BY_HAND)[2]
+    return "\n".join([HEAD, *(_section(name, command) for name, command in group.commands.items()), kept])
 
 
 def _section(name: str, command: typer.core.TyperCommand) -> str:

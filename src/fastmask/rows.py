@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ __all__ = [
     "start_per_row",
     "state_array",
     "state_per_row",
+    "strings",
     "to_numpy",
     "token_array",
     "token_rows",
@@ -83,6 +84,17 @@ def integer(value: Any, name: str) -> int:
     except TypeError:
         pass
     raise InputTypeError(f"{name} must be an integer, got {value!r}")
+
+
+def strings(values: Any, name: str) -> list[str]:
+    """A list of strings. Raises InputTypeError for anything else, a single string too."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InputTypeError(f"{name} must be a list of strings, got {values!r:.80}")
+    listed = list(values)
+    wrong = [value for value in listed if not isinstance(value, str)]
+    if wrong:
+        raise InputTypeError(f"{name} must be a list of strings, got {wrong[0]!r:.80} among them")
+    return listed
 
 
 def is_tensor(value: object) -> bool:

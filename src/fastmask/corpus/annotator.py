@@ -40,6 +40,7 @@ class Annotator:
         InputError: text without a tokenizer, or ``columns.schema`` and ``constraints`` that do not go together.
         VocabularyError: the tokenizer has more tokens than the vocabulary.
         TokenRangeError: the constraint is to begin after a token that the vocabulary does not have.
+        InputTypeError: ``constraints`` that are neither.
     """
 
     def __init__(
