@@ -1,9 +1,7 @@
-"""The site: every block of every page does what the page says, the reference is whole, links lead somewhere."""
+"""The site: every block of every page does what the page says, links lead somewhere."""
 
 from __future__ import annotations
 
-import importlib
-import json
 import re
 import shutil
 import subprocess
@@ -115,65 +113,6 @@ def section(page: str, heading: str) -> str:
     return re.split(r"^#+ ", text.split(f"# {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def kept(name: str) -> dict:
-    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def medians(*runs: dict) -> dict[tuple[str, str, str], float]:
-    lines = [line for run in runs for line in run["measurements"]]
-    return {(line["group"], line["workload"], line["contender"]): line["value"]["median"] for line in lines}
-
-
-def test_figures_in_sentences_are_those_of_the_run():
-    training, peers, complete = map(kept, ("2026-11-22-training", "2026-11-22-peers", "2026-11-22"))
-    measured = medians(training, peers)
-    found = {(finding["target"], finding["workload"]): finding["value"]["median"] for finding in peers["findings"]}
-    cost = (DOCS / "concepts" / "cost.md").read_text(encoding="utf-8")
-    walk = measured["corpus", "article · gpt2", "fastmask, annotate, 1 thread(s)"]
-    text = measured["corpus", "article · gpt2, from text", "fastmask, annotate text"]
-    memory = measured["memory", "article · gpt2", "fastmask, 71 states"]
-    for told in (
-        f"N × {walk * 1e9:.1f} ns",
-        f"N × {text * 1e6:.2f} µs",
-        f"{memory / 1e3:.0f} kB under GPT-2",
-        f"two were {found['corpus.threads', 'article · gpt2']:.1f} times as fast as one",
-    ):
-        assert told in cost
-    corpora = (DOCS / "corpora.md").read_text(encoding="utf-8")
-    for told in (f"| {1 / walk / 1e6:.0f} million tokens/s | {walk * 1e9:.0f} s |", f"| {text * 1e6:.2f} µs a token |"):
-        assert told in corpora
-    (note,) = complete["notes"]  # the one run of the whole sample
-    compiled, no_regex, over_budget, no_pattern, of = map(int, re.findall(r"(?<![\w.])\d+", note))
-    told = " ".join((DOCS / "concepts" / "limits.md").read_text(encoding="utf-8").split())
-    assert (
-        f"Of {of} schemas from the wild outlines-core makes a regular expression of {of - no_regex}; {compiled} of"
-        f" these compile, {over_budget} end in a `CompileLimitError` and {no_pattern} in a `RegexError`."
-    ) in told
-
-
-def test_figures_of_the_design_are_those_of_the_runs_it_names():
-    measured = medians(kept("2026-11-22-training"), kept("2026-11-22-peers"))
-    guide, index, step, sizes = (
-        [measured[group, workload.format(name), contender] for name in ("gpt2", "llama3")]
-        for group, workload, contender in (
-            ("walk", "article · {}", "outlines-core, mask and accept"),
-            ("compile", "regex to all masks · article · {}", "outlines-core, Index"),
-            ("generation", "article · {}, batch 64", "fastmask"),
-            ("memory", "article · {}", "fastmask, 71 states"),
-        )
-    )
-    xgrammar = measured["generation", "article · gpt2, batch 64", "xgrammar, contrib.hf.LogitsProcessor"]
-    design = " ".join((ROOT / "DESIGN.md").read_text(encoding="utf-8").split())
-    for told in (
-        f"{guide[0] * 1e6:.0f} µs a token with outlines-core's `Guide` under GPT-2, {guide[1] * 1e6:.0f} µs under",
-        f"against {index[0] * 1e3:.0f} and {index[1] * 1e3:.0f} ms for `outlines_core.Index`",
-        f"now takes {step[0] * 1e3:.1f} ms beside the {xgrammar * 1e3:.1f} ms of xgrammar's processor",
-        f"→ {sizes[0] / 1e3:.0f} kB for all masks under GPT-2",
-        f"→ {sizes[1] / 1e3:.0f} kB under Llama-3",
-    ):
-        assert told in design
-
-
 def test_tokens_that_are_no_text_by_themselves():
     tokens = [token for token in vocabularies.real("gpt2").vocabulary.tokens if token is not None]
     broken = sum(token.decode(errors="ignore").encode() != token for token in tokens)
@@ -249,16 +188,6 @@ def test_links_lead_somewhere_on_a_forge_too():
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_command_line_s_page_is_the_program_s():
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        cli_reference = importlib.import_module("cli_reference")
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
-    written = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
-    assert written == cli_reference.page(), "python tools/cli_reference.py writes it anew"
-
-
 # ---- the drawings --------------------------------------------------------------------------------------------------
 
 
@@ -296,22 +225,7 @@ def test_the_drawn_automaton_is_that_of_the_tutorial(folder):
     assert sorted(texts(drawn)) == sorted(texts(svg(fm.Constraint.from_schema(schema, vocabulary))))
 
 
-# ---- the reference -------------------------------------------------------------------------------------------------
-
-
-def test_the_reference_has_every_public_name():
-    """Each once, in the order of nobody."""
-    told = [
-        name
-        for page in (DOCS / "reference").glob("*.md")
-        for name in re.findall(r"^::: ([\w.]+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    ]
-    modules = pages.public_modules()
-    assert len(modules) == 9
-    whole = {"fastmask.torch", "fastmask.vllm"}  # whose own docstrings begin their pages
-    names = {f"{module}.{name}" for module in modules for name in pages.exported(module)}
-    assert set(told) - whole == names
-    assert len(told) == len(set(told))
+# ---- its order ------------------------------------------------------------------------------------------------------
 
 
 def test_the_navigation_has_every_page():

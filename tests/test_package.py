@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import fastmask as fm
-from tests.pages import public_modules
+from tools.public_api import MODULES
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ["torch", "transformers", "outlines_core", "pydantic", "tokenizers", "datasets", "pyarrow", "tqdm"]
@@ -57,7 +57,7 @@ def test_every_error_is_exported():
 def modules() -> list[str]:
     """The public ones, and every room that stands beside them in the package."""
     rooms = {f"fastmask.{info.name}" for info in pkgutil.iter_modules(fm.__path__) if not info.name.startswith("_")}
-    return sorted(rooms | set(public_modules()))
+    return sorted(rooms | set(MODULES))
 
 
 @pytest.mark.parametrize("name", modules())

@@ -1,6 +1,6 @@
 """Writes docs/reference/cli.md: every command, argument and option of `fastmask`, as the program itself knows them.
 
-python tools/cli_reference.py            # rewrites the page; tests/test_docs.py holds it to the program
+python tools/cli_reference.py            # rewrites the page; tests/test_docs_reference.py holds it to the program
 """
 
 from pathlib import Path
