@@ -137,7 +137,12 @@ def plain(result: Any) -> Any:
 
 
 def writable(out: Any, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
-    """``out`` as a numpy view that the kernel can write to, checked."""
+    """``out`` as a numpy view that the kernel can write to.
+
+    Raises:
+        InputTypeError: neither a numpy array nor a CPU tensor, or of another dtype.
+        InputError: of another shape, not contiguous, or not to be written to.
+    """
     if is_tensor(out) and out.device.type != "cpu":
         raise InputTypeError(f"out must be a numpy array or a CPU tensor, got a tensor on {out.device}")
     view = to_numpy(out, "out") if is_tensor(out) else out
