@@ -37,6 +37,7 @@ def run(report: Report) -> None:
         if workload.tokenizer_name not in seen:
             seen.add(workload.tokenizer_name)
             vocabulary(report, workload, engines)
+            distances(report, workload)
 
 
 def first_mask(report: Report, workload: Workload, peers: dict[type[Peer], Peer]) -> None:
@@ -120,3 +121,25 @@ def vocabulary(report: Report, workload: Workload, peers: list[type[Peer]]) -> N
     race = report.race("compile", f"tokenizer to vocabulary · {workload.tokenizer_name}", "s", contenders, OURS)
     if XGrammar in peers:
         report.find_ratio("compile.tokenizer", workload.tokenizer_name, race, XGrammar.name, OURS)
+
+
+def distances(report: Report, workload: Workload) -> None:
+    """How far every state is from the end, which a budget of tokens asks first; where strings count."""
+    longest = 30 if report.settings.quick else 300
+    string = rf'"[^"]{{0,{longest}}}"'
+    con = fm.Constraint.from_regex(rf'\{{"a":{string},"b":\[({string}(,{string}){{0,4}})?\]\}}', workload.vocabulary)
+    name = f"distances to the end · strings of at most {longest} · {workload.tokenizer_name}"
+    seconds = seconds_of(lambda: require_same_distances(con))
+    report.measure("compile", name, "by the table of all transitions", "s", [seconds])
+    report.race("compile", name, "s", {OURS: Contender(con.core.distances)}, OURS)
+
+
+def require_same_distances(con: fm.Constraint) -> None:
+    """A state is one token further than the nearest that a token leads to: so until nothing changes."""
+    following, far = con.transitions(1 << 40).next, np.iinfo(np.int32).max - 1
+    found, known = np.where(con.finals | (np.arange(con.num_states) == fm.FREE), 0, far), None
+    while known is None or (found != known).any():
+        known = found
+        found = np.minimum(known, known[following].min(axis=1) + 1)
+    if not np.array_equal(np.where(found >= far, -1, found), con.core.distances()):
+        raise AssertionError(f"{con!r} is not as far from the end as its transitions say")
