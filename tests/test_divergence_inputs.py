@@ -85,6 +85,16 @@ def test_an_infinite_logit_where_nothing_is_allowed(kl, penalty):
     assert torch.equal(fmt.invalid_mass(raised.masked_fill(raised == INF, 1e30), states, CON), torch.ones(6))
 
 
+@pytest.mark.parametrize("side", [0, 1], ids=["student", "teacher"])
+@pytest.mark.parametrize("bad", [math.nan, INF], ids=str)
+def test_a_row_that_is_not_finite_is_nan_and_no_other(kl, side, bad):
+    sides = [STUDENT.clone(), TEACHER.clone()]
+    sides[side][4, int(CON.allowed(STATES[4]).nonzero()[0])] = bad
+    losses = kl(*sides, STATES, CON)
+    assert losses.isnan().nonzero().tolist() == [[4]]
+    assert torch.equal(losses.nan_to_num(), kl(STUDENT, TEACHER, STATES, CON).masked_fill(torch.arange(N) == 4, 0.0))
+
+
 # ---- inputs -------------------------------------------------------------------------------------------------------
 
 
