@@ -24,7 +24,7 @@ IGNORED = -100
 
 
 def by_hand(ids, start, width, pad):
-    """A line of each tensor: token t has a label where `logits[t - 1]` predict it under a constraint that it keeps to."""
+    """A line of each tensor: token t has a label where `logits[t - 1]` predict it by a constraint that it keeps to."""
     rest = width - len(ids)
     free = start is None
     walked = CON.walk([ids], start=fm.after(3) if free else start)[0].tolist()

@@ -339,7 +339,7 @@ def test_a_checkpoint_is_an_ordinary_model(tmp_path, con, rows):
     assert all(torch.equal(tensor, before[name]) and tensor.grad is None for name, tensor in teacher.named_parameters())
 
 
-# ---- losses that are not finite ---------------------------------------------------------------------------------------
+# ---- losses that are not finite --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("logit", [float("nan"), INF])

@@ -58,7 +58,8 @@ def constrained_kl(
     Float64 if either of the logits are.
 
     A position of which either side has a NaN or +inf among its logits, in a column that is not forbidden altogether,
-    gives NaN, and no other position does. Nothing raises: that would be a wait for the device.
+    gives a loss that is not finite; other positions do not notice. Nothing raises: to look would be to wait for the
+    device.
 
     Args:
         penalty: nats subtracted where a token is not allowed; 0 is plain distillation, ``inf`` forbids. The
