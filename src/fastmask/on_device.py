@@ -175,9 +175,8 @@ def _device(device: Any) -> torch.device:
     try:
         return torch.empty(0, device=torch.device(device)).device
     except (RuntimeError, TypeError, AssertionError) as error:  # the last where torch was built without the device
-        raise InputTypeError(
-            f'device must be one that torch has here, such as "cpu", got {device!r}: {error}'
-        ) from None
+        why = str(error).partition(". ")[0]
+        raise InputTypeError(f'device must be one that torch has here, such as "cpu", got {device!r}: {why}') from None
 
 
 def _require_within(max_bytes: int, transitions: int, num_masks: int, con: Constraint) -> None:

@@ -211,6 +211,7 @@ IDS, SCORES = torch.tensor([[1]]), torch.zeros(1, tiny.WIDTH)
     [
         (IDS, SCORES.numpy(), "logits must be a dense tensor of floats, got ndarray"),
         (IDS.numpy(), SCORES, "ids .* as a tensor, got ndarray"),
+        (IDS.tolist(), SCORES, "ids .* as a tensor, got list"),
         (IDS.float(), SCORES, "integers, got torch.float32"),
     ],
 )

@@ -169,9 +169,9 @@ class ConstrainedDistillationTrainer(Trainer):
         if not self.accelerator.gather(self._step_loss).isfinite().all():  # in all processes at once, as above
             taught, said = (next(each.parameters()).dtype for each in (self.teacher, model))
             raise InputError(
-                f"the loss of step {self.state.global_step + 1} is not finite: logits of the teacher ({taught})"
-                f" or of the student ({said}) are NaN or infinite. float16 overflows where bfloat16 and float32 do not; if it is"
-                " the student, lower the learning rate"
+                f"the loss of step {self.state.global_step + 1} is not finite: logits of the teacher ({taught}) or"
+                f" of the student ({said}) are NaN or infinite. float16 overflows where bfloat16 and float32 do not; if"
+                " it is the student, lower the learning rate"
             )
 
     def prediction_step(

@@ -53,8 +53,8 @@ def warn_of_another_width(width: int, tokens: int) -> None:
     if width > max(tokens + _PADDING, tokens * 1.25):
         warnings.warn(
             f"the model's logits are {width:,} wide and the vocabulary has {tokens:,} tokens, more of a difference than"
-            " padding makes: is the tokenizer another model's? If it is not,"
-            " fastmask.hf.vocabulary_for(model, tokenizer) makes a vocabulary as wide as the logits",
+            " padding makes: is the tokenizer another model's? If it is not, say so with"
+            f" Vocabulary.from_tokenizer(tokenizer, size={width})",
             VocabularyWarning,
             stacklevel=3,
         )

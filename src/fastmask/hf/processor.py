@@ -175,8 +175,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
 
     def _read(self, input_ids: Tensor, scores: Tensor) -> tuple[Generation, States]:
         """The generation that these ids belong to, begun if there is none, and the states they lead to."""
-        length = input_ids.shape[1] if self.prompt_length is None else self.prompt_length
-        if length > input_ids.shape[1]:
+        length = self.prompt_length
+        if length is not None and length > input_ids.shape[1]:
             raise InputError(f"prompt_length {length} lies beyond the {input_ids.shape[1]} ids of this call")
         known = self._generations.first(lambda generation: self._continued(generation, input_ids))
         if known is not None:
