@@ -13,6 +13,7 @@ from tests.cases import SCHEMAS
 
 BUILT_IN = {
     fm.GenerationError: RuntimeError,
+    fm.MissingExtraError: ModuleNotFoundError,
     fm.MissingProgramError: RuntimeError,
     fm.CorpusError: ValueError,
     fm.VocabularyError: ValueError,

@@ -160,7 +160,7 @@ def test_what_is_not_enforced_is_told_in_a_warning():
 def test_what_is_not_installed_is_named():
     code = "import sys; sys.modules['typer'] = None; from fastmask.__main__ import main; main()"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=120)
-    assert_mistake(ended, "pip install 'fastmask[cli]'")
+    assert_mistake(ended, "pip install '.[cli]'")
 
 
 def test_nothing_is_said_of_torch_where_it_is_not_installed(tokenizer):

@@ -24,16 +24,19 @@ IGNORED = -100
 
 
 def by_hand(ids, start, width, pad):
-    """A line of each tensor: token t has a label where `logits[t - 1]` predict it under a constraint."""
+    """A line of each tensor: token t has a label where `logits[t - 1]` predict it by a constraint that it keeps to."""
     rest = width - len(ids)
     free = start is None
+    walked = CON.walk([ids], start=fm.after(3) if free else start)[0].tolist()
+    right = walked.index(fm.DEAD) if fm.DEAD in walked else len(ids)
     return {
         "input_ids": [*ids, *[pad] * rest],
         "attention_mask": [1] * len(ids) + [0] * rest,
         "labels": [
-            token if not free and t >= max(start, 1) else IGNORED for t, token in enumerate([*ids, *[IGNORED] * rest])
+            token if not free and max(start, 1) <= t < right else IGNORED
+            for t, token in enumerate([*ids, *[IGNORED] * rest])
         ],
-        "states": [*CON.walk([ids], start=fm.after(3) if free else start)[0].tolist(), *[fm.FREE] * rest],
+        "states": [*walked, *[fm.FREE] * rest],
     }
 
 
@@ -90,7 +93,7 @@ def test_the_collator_s_own_start():
     ("given", "message"),
     [
         ([], "at least one example"),
-        ([{"input_ids": [A]}, {"text": "a", "label": 1}], "example 1 has no input_ids, only text, label; with Trainer"),
+        ([{"input_ids": [A]}, {"text": "a", "label": 1}], "example 1 has no input_ids, only text, label: fastmask"),
         ([{}], "only nothing"),
         ([{"input_ids": [A, B], "states": [3]}], "example 0 has 2 input_ids and 1 states"),
         ([{"input_ids": [[A, B]]}], r"one row of ids, got shape \(1, 2\)"),
@@ -101,6 +104,11 @@ def test_the_collator_s_own_start():
 def test_bad_examples(given, message):
     with pytest.raises(fm.InputError, match=message):
         ConstraintCollator(CON)(given)
+
+
+def test_a_vocabulary_is_no_constraint():
+    with pytest.raises(fm.InputTypeError, match=r"con must be a fastmask.Constraint, got Vocabulary"):
+        ConstraintCollator(CON.vocabulary)
 
 
 def test_a_bad_multiple():

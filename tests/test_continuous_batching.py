@@ -279,6 +279,9 @@ def test_bad_input_is_refused(model, con, bpe):
         pass
     with pytest.raises(fm.InputTypeError, match="got 'a': int"), constrained_batching(model, {"a": 1}):
         pass
+    other = fm.Constraint.from_regex("a", fm.Vocabulary([b"a", None], 1))
+    with pytest.raises(fm.InputError, match="different vocabularies"):
+        generate_batch(model, PROMPTS[:2], [con, other])
     with pytest.raises(fm.InputError, match="6 inputs need 6 constraints"):
         generate_batch(model, PROMPTS, [con])
     with pytest.raises(fm.InputTypeError, match="list with one for each input, got int"):

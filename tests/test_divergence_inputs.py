@@ -85,6 +85,17 @@ def test_an_infinite_logit_where_nothing_is_allowed(kl, penalty):
     assert torch.equal(fmt.invalid_mass(raised.masked_fill(raised == INF, 1e30), states, CON), torch.ones(6))
 
 
+@pytest.mark.parametrize("side", [0, 1], ids=["student", "teacher"])
+@pytest.mark.parametrize("bad", [math.nan, INF], ids=str)
+def test_a_row_that_is_not_finite_has_no_finite_loss_and_no_other_notices(kl, side, bad):
+    sides = [STUDENT.clone(), TEACHER.clone()]
+    sides[side][4, int(CON.allowed(STATES[4]).nonzero()[0])] = bad
+    losses = kl(*sides, STATES, CON)
+    others = torch.arange(N) != 4
+    assert not losses[4].isfinite()
+    assert torch.equal(losses[others], kl(STUDENT, TEACHER, STATES, CON)[others])
+
+
 # ---- inputs -------------------------------------------------------------------------------------------------------
 
 

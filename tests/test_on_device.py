@@ -202,6 +202,7 @@ def test_it_says_what_it_is():
 
 
 BAD = {
+    "a device that is not here": (fm.InputTypeError, 'torch has here.*"cpu", got .cuda:99', lambda: CON.on("cuda:99")),
     "states of floats": (fm.InputTypeError, r"states.*float32", lambda: DEV.allowed(torch.ones(2))),
     "states of bytes": (fm.InputTypeError, r"states.*uint8", lambda: DEV.is_final(torch.ones(2, dtype=torch.uint8))),
     "states of booleans": (fm.InputTypeError, r"states.*bool", lambda: DEV.allowed(torch.ones(2, dtype=torch.bool))),

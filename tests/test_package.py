@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import fastmask as fm
+from fastmask.extras import EXTRAS
 from tools.public_api import MODULES
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +32,38 @@ def python(code: str) -> str:
 
 def test_importing_loads_nothing_heavy():
     assert python(f"import sys, fastmask; print([name for name in {HEAVY} if name in sys.modules])") == "[]"
+
+
+@pytest.mark.parametrize(
+    ("missing", "asked", "extra"),
+    [
+        ("torch", "import fastmask.torch", "hf"),
+        ("transformers", "import fastmask.hf", "hf"),
+        ("torch", "import fastmask.on_device", "hf"),
+        ("pyarrow", "from fastmask.corpus import Annotator", "corpus"),
+        ("torch", "from fastmask.corpus import ConstraintCollator", "hf"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_extra(missing, asked, extra):
+    if missing == "transformers":
+        pytest.importorskip("torch")
+    code = f"""
+import sys, fastmask as fm
+sys.modules[{missing!r}] = None
+try:
+    {asked}
+except fm.MissingExtraError as error:
+    print(error, error.name)
+"""
+    to_do = f"the extra `{extra}`: pip install '.[{extra}]' in a clone of fastmask"
+    assert python(code) == f"{missing} is not installed; it comes with {to_do} {missing}"
+
+
+def test_extras_are_those_of_the_package():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 or newer reads pyproject.toml")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for package, extra in EXTRAS.items():
+        assert any(re.match(rf"{package}\b", each) for each in project["optional-dependencies"][extra]), package
 
 
 def test_walking_loads_nothing_heavy():

@@ -16,7 +16,7 @@ from tests.cases import SCHEMAS, SENTENCES, answer
 pa = pytest.importorskip("pyarrow")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # not ours
-    ray = pytest.importorskip("ray", reason="needs the extra: pip install 'fastmask[ray]'")
+    ray = pytest.importorskip("ray", reason="needs the extra: pip install '.[ray]'")
     pytest.importorskip("ray.data")
 
 from fastmask.corpus import Annotator, Columns, Constraints  # noqa: E402

@@ -326,6 +326,11 @@ def test_bad_input_is_refused_by_name(name):
         call()
 
 
+def test_logits_are_no_sparse_teacher():
+    with pytest.raises(fm.InputTypeError, match="must be a SparseTeacher, got Tensor: sparse_teacher makes one"):
+        fmt.sparse_constrained_kl(STUDENT, TEACHER, STATES, CON)
+
+
 @pytest.mark.parametrize("con", [CON, CON.on("cpu")], ids=["constraint", "on a device"])
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64], ids=str)
 def test_allowed_counts(con, dtype):

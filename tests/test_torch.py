@@ -295,6 +295,17 @@ BAD = {
         lambda: fmt.invalid_mass(STUDENT, STATES.tolist(), CON),
     ),
     "logits in numpy": (fm.InputTypeError, "logits.*ndarray", lambda: fmt.mask_logits(STUDENT.numpy(), STATES, CON)),
+    "no constraint": (
+        fm.InputTypeError,
+        "con must be.*NoneType",
+        lambda: fmt.constrained_kl(STUDENT, STUDENT, STATES, None),
+    ),
+    "a vocabulary": (
+        fm.InputTypeError,
+        "con must be.*Vocabulary",
+        lambda: fmt.mask_logits(STUDENT, STATES, CON.vocabulary),
+    ),
+    "counts without one": (fm.InputTypeError, "con must be.*NoneType", lambda: fmt.allowed_counts(STATES, None)),
     "logits of integers": (fm.InputTypeError, "logits.*int64", lambda: fmt.mask_logits(STUDENT.long(), STATES, CON)),
 }
 

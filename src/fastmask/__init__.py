@@ -15,6 +15,7 @@ from fastmask.errors import (
     GenerationError,
     InputError,
     InputTypeError,
+    MissingExtraError,
     MissingProgramError,
     RegexError,
     SchemaError,
@@ -22,6 +23,7 @@ from fastmask.errors import (
     UnsupportedSchemaError,
     UnsupportedSchemaWarning,
     VocabularyError,
+    VocabularyWarning,
 )
 from fastmask.rows import After, after
 from fastmask.threads import get_num_threads, set_num_threads
@@ -45,6 +47,7 @@ __all__ = [
     "GenerationError",
     "InputError",
     "InputTypeError",
+    "MissingExtraError",
     "MissingProgramError",
     "RegexError",
     "SchemaError",
@@ -53,6 +56,7 @@ __all__ = [
     "UnsupportedSchemaWarning",
     "Vocabulary",
     "VocabularyError",
+    "VocabularyWarning",
     "after",
     "get_num_threads",
     "set_num_threads",

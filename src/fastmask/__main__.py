@@ -2,6 +2,8 @@
 
 import sys
 
+from fastmask.extras import the_extra
+
 __all__ = ["main"]
 
 
@@ -12,7 +14,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except ModuleNotFoundError as error:
-        print(f"error: {error}. The command line needs pip install 'fastmask[cli]'", file=sys.stderr)
+        print(f"error: {error}. The command line needs {the_extra('cli')}", file=sys.stderr)
         sys.exit(2)
     run()
 

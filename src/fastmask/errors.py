@@ -13,6 +13,7 @@ __all__ = [
     "GenerationError",
     "InputError",
     "InputTypeError",
+    "MissingExtraError",
     "MissingProgramError",
     "RegexError",
     "SchemaError",
@@ -20,6 +21,7 @@ __all__ = [
     "UnsupportedSchemaError",
     "UnsupportedSchemaWarning",
     "VocabularyError",
+    "VocabularyWarning",
 ]
 
 
@@ -29,6 +31,10 @@ class FastmaskError(Exception):
 
 class VocabularyError(FastmaskError, ValueError):
     """A tokenizer or a list of tokens from which no vocabulary can be made, or the wrong vocabulary."""
+
+
+class VocabularyWarning(UserWarning):
+    """A vocabulary that is probably another model's."""
 
 
 class RegexError(FastmaskError, ValueError):
@@ -73,6 +79,10 @@ class InputTypeError(FastmaskError, TypeError):
 
 class TokenRangeError(FastmaskError, IndexError):
     """A token id outside ``0 … vocab_size - 1``, or a state id outside ``0 … num_states - 1``."""
+
+
+class MissingExtraError(FastmaskError, ModuleNotFoundError):
+    """A package that is not installed, and comes with one of fastmask's extras."""
 
 
 class MissingProgramError(FastmaskError, RuntimeError):

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from fastmask import _core
 from fastmask.errors import CompileLimitError, InputError, InputTypeError
-from fastmask.torch import mask_logits
+from fastmask.extras import naming_extras
 from fastmask.transitions import Transitions
+
+with naming_extras():
+    import torch
+    from torch import Tensor
+
+    from fastmask.torch import mask_logits
 
 if TYPE_CHECKING:
     from fastmask.constraint import Constraint
@@ -169,9 +173,10 @@ class OnDevice:
 
 def _device(device: Any) -> torch.device:
     try:
-        return torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise InputTypeError(f'device must be one that torch knows, such as "cuda", got {device!r}: {error}') from None
+        return torch.empty(0, device=torch.device(device)).device
+    except (RuntimeError, TypeError, AssertionError) as error:  # the last where torch was built without the device
+        why = str(error).partition(". ")[0]
+        raise InputTypeError(f'device must be one that torch has here, such as "cpu", got {device!r}: {why}') from None
 
 
 def _require_within(max_bytes: int, transitions: int, num_masks: int, con: Constraint) -> None:

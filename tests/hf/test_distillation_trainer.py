@@ -239,6 +239,18 @@ def test_predictions_are_the_student_s_logits(tmp_path, con, rows):
 # ---- several processes -----------------------------------------------------------------------------------------------
 
 
+def spoil(teacher: Any, logit: float, calls: tuple[int, ...] = (0,)) -> None:
+    """From now on the teacher's answer to these of its calls has a logit that overflowed."""
+    count = iter(range(1000))
+
+    def overflow(module, inputs, output):
+        if next(count) in calls:
+            output.logits[:] = logit
+        return output
+
+    teacher.register_forward_hook(overflow)
+
+
 def two_trainings(folder: Path, con: Any, rows: Any, splits: list[dict[str, Any]]) -> None:
     """In a process of its own: the parameters after a step of each split, and the loss of seven texts before the last.
 
@@ -254,6 +266,9 @@ def two_trainings(folder: Path, con: Any, rows: Any, splits: list[dict[str, Any]
         stepped.append(parameters(student))
     with pytest.raises(fm.InputError, match="a step has no answer position"):
         trainer(folder, con, [rows[3]] * 4, student, teacher).train()
+    spoil(teacher if torch.distributed.get_rank() else model(2), INF)  # in one of the processes alone
+    with pytest.raises(fm.InputError, match="the loss of step 1 is not finite"):
+        trainer(folder, con, rows, student, teacher, per_device_train_batch_size=4).train()
     torch.save((stepped, loss), folder / f"{torch.distributed.get_rank()}.pt")
 
 
@@ -324,6 +339,24 @@ def test_a_checkpoint_is_an_ordinary_model(tmp_path, con, rows):
     assert all(torch.equal(tensor, before[name]) and tensor.grad is None for name, tensor in teacher.named_parameters())
 
 
+# ---- losses that are not finite --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("logit", [float("nan"), INF])
+@pytest.mark.parametrize(("calls", "step"), [((0,), 1), ((1,), 1), ((4,), 3)], ids=str)
+def test_an_overflow_ends_the_training_before_its_step(tmp_path, con, rows, logit, calls, step):
+    """In either batch of a step, of which none is taken: the student is what two steps, or none, had made of it."""
+    options = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "learning_rate": 1e-3}
+    student, teacher = student_and_teacher()
+    trainer(tmp_path, con, rows, student, teacher, **options, num_train_epochs=step - 1, max_steps=-1).train()
+    expected = parameters(student)
+    student, teacher = student_and_teacher()
+    spoil(teacher, logit, calls)
+    with pytest.raises(fm.InputError, match=rf"step {step} is not finite: .*teacher \(torch.float64\).*bfloat16"):
+        trainer(tmp_path, con, rows, student, teacher, **options, max_steps=5).train()
+    assert_same(parameters(student), expected)
+
+
 # ---- bad input -------------------------------------------------------------------------------------------------------
 
 
@@ -338,6 +371,9 @@ def test_a_checkpoint_is_an_ordinary_model(tmp_path, con, rows):
         ({"cross_entropy": 1.0}, "a share, at least 0 and below 1, got 1.0"),
         ({"reverse": True, "penalty": INF}, "infinite if disallowed tokens have no mass"),
         ({"mask_on": "student", "target_invalid_mass": 0.0}, "infinite if disallowed tokens have no mass"),
+        ({"penality": 3.0}, "ConstrainedDistillationTrainer has no option penality; did you mean penalty?"),
+        ({"callback": []}, "has no option callback; did you mean callbacks?"),
+        ({"zzz": 1}, "has no option zzz$"),
         ({"compute_loss_func": print}, "compute_loss_func would never be called"),
         ({"model": {"vocab_size": 639}}, "student's logits are 639 wide, the constraint's vocabulary 640"),
         ({"teacher": {"vocab_size": 500}}, r"teacher's logits are 500 wide .* goes up to token \d+"),
@@ -373,3 +409,47 @@ def test_batches_that_say_nothing(tmp_path, con, rows, change, message):
     for call in (training.train, training.evaluate):
         with pytest.raises(fm.InputError, match=message):
             call()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows, con: [{"sentence": "a", "json": "{}"}], "has no input_ids, only sentence, json: .*annotate"),
+        (lambda rows, con: [{"input_ids": [1, 2]}], "has no states, only input_ids: fastmask.corpus.annotate"),
+        (lambda rows, con: [], "has no rows"),
+        (lambda rows, con: [row | {"states": row["states"][1:]} for row in rows], "input_ids and .* states"),
+        (
+            lambda rows, con: [row | {"states": con.after("{").walk([row["input_ids"]])[0].tolist()} for row in rows],
+            "has another constraint's states",
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["train_dataset", "eval_dataset"])
+def test_rows_that_do_not_fit_are_told_at_once(tmp_path, con, rows, change, message, name):
+    with pytest.raises(fm.InputError, match=message) as caught:
+        trainer(tmp_path, con, rows, *student_and_teacher(), **{name: change(rows, con)})
+    assert name in str(caught.value) or "example 0" in str(caught.value)
+
+
+def test_rows_that_fit(tmp_path, con, rows):
+    """Packed ones, and those that could not be judged: nothing is told of what is right."""
+    packed = {name: rows[0][name] + rows[1][name] for name in ("input_ids", "states")} | {"start": rows[0]["start"]}
+    unjudged = {"input_ids": [1, 2], "start": 5, "states": [fm.FREE] * 2}
+    for first in (packed, unjudged):
+        trainer(tmp_path, con, [first, *rows], *student_and_teacher()).train()
+
+
+def test_nothing_is_learned_from_what_broke(tmp_path, con, rows):
+    """The token that breaks a row's constraint is not right, and all behind it has no right continuation."""
+    row = rows[1]
+    at = row["start"] + 6
+    ids = [*row["input_ids"][:at], row["input_ids"][0], *row["input_ids"][at:]]
+    broken = {"input_ids": ids, "start": row["start"], "states": con.walk([ids], start=row["start"])[0].tolist()}
+    assert broken["states"].index(fm.DEAD) == at
+    cut = {"input_ids": ids[:at], "start": row["start"], "states": row["states"][:at]}
+    stepped = []
+    for second in (broken, cut):
+        student, teacher = student_and_teacher()
+        trainer(tmp_path, con, [rows[0], second], student, teacher, cross_entropy=0.25).train()
+        stepped.append(parameters(student))
+    assert_same(*stepped)

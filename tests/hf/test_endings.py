@@ -148,6 +148,31 @@ def test_finished_for_an_encoder_decoder(bpe, inputs, con):
     assert processor.finished(sequences).all()
 
 
+def test_all_that_generate_can_return(model, inputs, con):
+    processor = ConstraintLogitsProcessor(con)
+    output = sequences_of(model, inputs, processor, max_new_tokens=90, return_dict_in_generate=True)
+    assert processor.answers(output) == processor.answers(output.sequences)
+    assert torch.equal(processor.finished(output), processor.finished(output.sequences))
+
+
+@pytest.mark.parametrize("method", ["finished", "answers"])
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ("abc", fm.InputTypeError, "as a tensor, got str"),
+        ([[1, 2]], fm.InputTypeError, "as a tensor, got list"),
+        (torch.tensor([1, 2]), fm.InputError, r"ids \[B, T\].*got shape \(2,\)"),
+        (torch.tensor([[1, 2]]), fm.InputError, "this processor has seen; give {}"),
+    ],
+    ids=str,
+)
+def test_what_generate_does_not_return(con, method, given, error, message):
+    """The message names the method that was called."""
+    with pytest.raises(error, match=message.format(method)) as caught:
+        getattr(ConstraintLogitsProcessor(con), method)(given)
+    assert f"{method}()" in str(caught.value)
+
+
 def test_what_was_not_generated_here_is_refused(model, inputs, con):
     processor = ConstraintLogitsProcessor(con)
     with pytest.raises(fm.InputError, match="prompts of a generation"):

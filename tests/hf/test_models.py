@@ -180,6 +180,14 @@ def test_a_tokenizer_of_another_model(bpe, tokenizer):
         vocabulary_for(model, tokenizer)
 
 
+def test_a_tokenizer_of_a_much_larger_model(bpe, tokenizer):
+    tokens = len(tokenizer)
+    with pytest.warns(fm.VocabularyWarning, match="is the tokenizer another model's"):
+        vocabulary = vocabulary_for(tiny.gpt2(bpe.eos, vocab_size=tokens + 1025), tokenizer)
+    assert vocabulary.size == tokens + 1025
+    vocabulary_for(tiny.gpt2(bpe.eos, vocab_size=tokens + 1024), tokenizer)
+
+
 @decodings
 def test_a_model_that_ends_on_several_tokens(options, chat_model, inputs, tokenizer, ends):
     """Each of them ends answers, and none of them comes within one, although one of them is text elsewhere."""

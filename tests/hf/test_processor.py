@@ -196,6 +196,30 @@ def test_logits_narrower_than_the_vocabulary_are_refused(con):
         ConstraintLogitsProcessor(con)(torch.tensor([[1]]), torch.zeros(1, 600))
 
 
+def test_logits_wider_than_padding_makes_them_are_told(con):
+    """Of 640 tokens, padded ones have at most 1,664; warnings are errors in these tests."""
+    ConstraintLogitsProcessor(con)(torch.tensor([[1]]), torch.zeros(1, tiny.WIDTH + 1024))
+    with pytest.warns(fm.VocabularyWarning, match="1,665 wide and the vocabulary has 640 tokens"):
+        ConstraintLogitsProcessor(con)(torch.tensor([[1]]), torch.zeros(1, tiny.WIDTH + 1025))
+
+
+IDS, SCORES = torch.tensor([[1]]), torch.zeros(1, tiny.WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("ids", "scores", "message"),
+    [
+        (IDS, SCORES.numpy(), "logits must be a dense tensor of floats, got ndarray"),
+        (IDS.numpy(), SCORES, "ids .* as a tensor, got ndarray"),
+        (IDS.tolist(), SCORES, "ids .* as a tensor, got list"),
+        (IDS.float(), SCORES, "integers, got torch.float32"),
+    ],
+)
+def test_a_call_takes_tensors(con, ids, scores, message):
+    with pytest.raises(fm.InputTypeError, match=message):
+        ConstraintLogitsProcessor(con)(ids, scores)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -42,6 +42,15 @@ def test_each_prompt_has_its_own(options, model, inputs, con, word, tokenizer):
     assert tiny.assert_valid(words, word, tokenizer, is_word) == samples
 
 
+def test_all_are_of_one_vocabulary(con, tokenizer):
+    """Equal ones, made one by one, are one."""
+    again = fm.Constraint.from_regex("a", fm.Vocabulary.from_tokenizer(tokenizer, size=tiny.WIDTH))
+    ConstraintLogitsProcessor([con, None, again])
+    other = fm.Constraint.from_regex("a", fm.Vocabulary.from_tokenizer(tokenizer, size=tiny.WIDTH + 1))
+    with pytest.raises(fm.InputError, match=r"different vocabularies, .*size=640.* and .*size=641.*: make them all"):
+        ConstraintLogitsProcessor([con, None, other])
+
+
 @ways
 @pytest.mark.parametrize("alone", [0, 1, 2])
 def test_a_row_without_is_what_it_would_be(options, alone, model, inputs, con, word):

@@ -9,6 +9,7 @@ from fsspec.core import url_to_fs
 
 from fastmask.corpus.annotator import Annotator
 from fastmask.errors import InputError
+from fastmask.extras import naming_extras
 
 __all__ = ["annotate_on_ray"]
 
@@ -19,16 +20,16 @@ def annotate_on_ray(corpus: list[str], file_format: str, annotator: Annotator, o
     """Annotate files that Ray Data reads (Parquet, JSONL, CSV) into Parquet files in ``out``; records written.
 
     Raises:
-        InputError: Ray is not installed, a format that it is not asked to read here, or ``out`` has Parquet files.
+        MissingExtraError: Ray is not installed.
+        InputError: a format that it is not asked to read here, or ``out`` has Parquet files.
     """
     store, folder = url_to_fs(out)
     if store.glob(f"{folder}/*.parquet"):
         raise InputError(f"{out} has Parquet files already, and Ray would add its own: empty it or give another folder")
-    try:
+    with naming_extras():
         import ray
-    except ImportError as error:
-        raise InputError("--engine ray needs Ray: pip install 'fastmask[ray]'") from error
-    from fastmask.corpus.ray import annotate_with_ray
+
+        from fastmask.corpus.ray import annotate_with_ray
 
     annotated = annotate_with_ray(_read(ray.data, corpus, file_format), annotator).materialize()
     annotated.write_parquet(out)

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastmask.corpus.texts import TextMasks, mask_texts
+from fastmask.extras import naming_extras
 
 if TYPE_CHECKING:
     from fastmask.corpus.annotator import Annotator
@@ -64,4 +65,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _ROOM_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    with naming_extras():
+        return getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)

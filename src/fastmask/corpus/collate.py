@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastmask import _core
 from fastmask.constraint import Constraint
-from fastmask.errors import InputError
+from fastmask.errors import InputError, InputTypeError
 
 __all__ = ["ConstraintCollator"]
 
@@ -31,12 +31,15 @@ class ConstraintCollator:
         pad_to_multiple_of: widths are rounded up to a multiple of it.
 
     Raises:
+        InputTypeError: ``con`` is no constraint.
         InputError: ``pad_to_multiple_of`` below 1.
     """
 
     def __init__(
         self, con: Constraint, pad_token_id: int | None = None, start: Any = None, pad_to_multiple_of: int = 1
     ) -> None:
+        if not isinstance(con, Constraint):
+            raise InputTypeError(f"con must be a fastmask.Constraint, got {type(con).__name__}")
         if pad_to_multiple_of < 1:
             raise InputError(f"pad_to_multiple_of must be at least 1, got {pad_to_multiple_of}")
         self.con = con
@@ -49,8 +52,9 @@ class ConstraintCollator:
 
         ``input_ids`` and ``labels`` int64, ``attention_mask`` int64, ``states`` int32, padded on the right.
         ``labels`` are the ids of the constrained part and -100 elsewhere, unshifted, as transformers' models shift
-        them (so the first token, which nothing predicts, has none). ``states[b, t]`` goes with ``logits[b, t]``;
-        padding is FREE. States that the examples do not carry are computed.
+        them (so the first token, which nothing predicts, has none). A token that breaks the constraint is not right,
+        and behind it there is none to teach but EOS: from there on a row has no labels. ``states[b, t]`` goes with
+        ``logits[b, t]``; padding is FREE. States that the examples do not carry are computed.
 
         Raises:
             InputError: no example, one without ``input_ids``, one of which nothing tells where its constraint
@@ -64,11 +68,11 @@ class ConstraintCollator:
         states = [self._states(example, row, n) for n, (example, row) in enumerate(zip(examples, rows, strict=True))]
         ids = _padded(rows, width, self.pad_token_id, np.int64)
         is_token = np.arange(width) < np.array([len(row) for row in rows])[:, None]
-        constrained = is_token & (_padded([_is_constrained(row) for row in states], width, False, np.bool_))
+        labelled = is_token & (_padded([_has_label(row) for row in states], width, False, np.bool_))
         return {
             "input_ids": torch.from_numpy(ids),
             "attention_mask": torch.from_numpy(is_token.astype(np.int64)),
-            "labels": torch.from_numpy(np.where(constrained, ids, IGNORED)),
+            "labels": torch.from_numpy(np.where(labelled, ids, IGNORED)),
             "states": torch.from_numpy(_padded(states, width, _core.FREE, np.int32)),
         }
 
@@ -77,8 +81,8 @@ class ConstraintCollator:
             start = example.get("start", self.start)
             if start is None:
                 raise InputError(
-                    f"example {number} has neither states nor start: give the collator a start; with Trainer, set"
-                    " remove_unused_columns=False"
+                    f"example {number} has neither states nor start: fastmask.corpus.annotate gives it both; or give"
+                    " the collator a start; with transformers' own Trainer, set remove_unused_columns=False"
                 )
             walked: npt.NDArray[np.int32] = self.con.walk(ids[None], start=start)[0]
             return walked
@@ -88,18 +92,18 @@ class ConstraintCollator:
         return states
 
 
-def _is_constrained(states: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """bool [T]: does the state before token t constrain it? Not for the first token: nothing predicts it."""
-    constrained = np.zeros(len(states), np.bool_)
-    constrained[1:] = states[:-1] != _core.FREE
-    return constrained
+def _has_label(states: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """bool [T]: does the state before token t constrain it, and does it keep to that? Nothing predicts the first."""
+    labelled = np.zeros(len(states), np.bool_)
+    labelled[1:] = (states[:-1] != _core.FREE) & (states[1:] != _core.DEAD)
+    return labelled
 
 
 def _ids(example: Mapping[str, Any], number: int) -> npt.NDArray[np.int64]:
     if "input_ids" not in example:
         raise InputError(
-            f"example {number} has no input_ids, only {', '.join(example) or 'nothing'}; with Trainer, set"
-            " remove_unused_columns=False"
+            f"example {number} has no input_ids, only {', '.join(example) or 'nothing'}: fastmask.corpus.annotate makes"
+            " them; with transformers' own Trainer, set remove_unused_columns=False"
         )
     ids = np.asarray(example["input_ids"], np.int64)
     if ids.ndim != 1:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastmask.hf.dropped import refuse_where_dropped
-from fastmask.hf.fitting import vocabulary_for
-from fastmask.hf.jump_ahead import JumpAhead, generate_jumping_ahead
-from fastmask.hf.processor import ConstraintLogitsProcessor
+from fastmask.extras import naming_extras
+
+with naming_extras():
+    from fastmask.hf.dropped import refuse_where_dropped
+    from fastmask.hf.fitting import vocabulary_for
+    from fastmask.hf.jump_ahead import JumpAhead, generate_jumping_ahead
+    from fastmask.hf.processor import ConstraintLogitsProcessor
 
 if TYPE_CHECKING:
     from fastmask.hf.distillation import ConstrainedDistillationTrainer

@@ -39,6 +39,7 @@ from transformers.generation.continuous_batching.utils import WorkloadHints
 from fastmask import _core
 from fastmask.constraint import Constraint
 from fastmask.errors import GenerationError, InputError, InputTypeError
+from fastmask.hf.fitting import require_one_vocabulary
 from fastmask.on_device import OnDevice
 from fastmask.progress import Progress
 
@@ -67,7 +68,8 @@ def constrained_batching(model: Any, constraint: Constraint | Mapping[str, Const
     Raises:
         InputTypeError: neither a constraint nor named ones.
         CompileLimitError: a constraint's tables are too large for a device.
-        InputError: the model keeps a manager from before, or is within another such context.
+        InputError: the model keeps a manager from before, or is within another such context; constraints of different
+            vocabularies.
     """
     if "init_continuous_batching" in vars(model):
         raise InputError("this model is already within constrained_batching: leave that context first")
@@ -320,4 +322,5 @@ def _checked(constraints: Any) -> Mapping[Any, Constraint | None]:
             raise InputTypeError(
                 f"expected names and a fastmask.Constraint or None for each, got {name!r}: {type(constraint).__name__}"
             )
+    require_one_vocabulary(constraints.values())
     return dict(constraints)

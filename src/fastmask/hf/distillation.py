@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -16,11 +14,16 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from fastmask.constraint import Constraint
 from fastmask.corpus.collate import IGNORED, ConstraintCollator
 from fastmask.errors import InputError, InputTypeError
+from fastmask.hf.distillation_inputs import (
+    require_annotated,
+    require_options_of,
+    require_some_mass,
+    require_widths,
+)
 from fastmask.hf.fitting import logit_width
 from fastmask.torch.distillation import distillation_losses, require_share
 from fastmask.torch.divergence import require_options
 from fastmask.torch.inputs import require_penalty
-from fastmask.vocabulary import Vocabulary
 
 __all__ = ["ConstrainedDistillationTrainer"]
 
@@ -60,11 +63,17 @@ class ConstrainedDistillationTrainer(Trainer):
         options: all other arguments of ``Trainer``, by name.
 
     Raises:
-        InputTypeError: a teacher that is no model (a name, for instance), or a constraint that is none.
+        InputTypeError: a teacher that is no model (a name, for instance), a constraint that is none, or an option
+            that there is not.
+        InputError: a data set without rows, one without states, or with another constraint's, as its first row tells.
         InputError: an option out of range; a divergence that would be infinite; a student or a teacher whose logits
             are too narrow for the vocabulary, as those of another tokenizer's model may be.
         InputError: from ``train``, ``evaluate`` and ``predict``: batches without ``labels`` or ``states``; a whole
-            step, or a whole set to evaluate, without any position.
+            step, or a whole set to evaluate, without any position; a step whose loss is not finite, before the weights
+            are touched.
+
+    Warns:
+        VocabularyWarning: the student's logits are much wider than the constraint's vocabulary.
     """
 
     def __init__(
@@ -91,12 +100,15 @@ class ConstrainedDistillationTrainer(Trainer):
         require_options(temperature, reverse, mask_on, jensen_shannon, target_invalid_mass)
         require_penalty(penalty, torch.Size())
         if jensen_shannon is None and mask_on == ("teacher" if reverse else "student"):
-            _require_some_mass(penalty, target_invalid_mass)
+            require_some_mass(penalty, target_invalid_mass)
         require_share(cross_entropy)
         if options.get("compute_loss_func") is not None:
             raise InputError("compute_loss_func would never be called: the loss of this trainer is its divergence")
+        require_options_of(type(self), options)
         super().__init__(model, args, data_collator or ConstraintCollator(constraint), **options)
-        _require_widths(logit_width(self.model), logit_width(teacher), constraint.vocabulary, reverse)
+        for name, dataset in _named_sets(self.train_dataset, self.eval_dataset):
+            require_annotated(name, dataset, constraint, self.data_collator)
+        require_widths(logit_width(self.model), logit_width(teacher), constraint.vocabulary, reverse)
         self.teacher = teacher.eval()
         if getattr(teacher, "hf_device_map", None) is None:
             teacher.to(self.args.device)
@@ -113,6 +125,7 @@ class ConstrainedDistillationTrainer(Trainer):
         )
         self.model_accepts_loss_kwargs = True  # or losses were divided by the number of accumulated batches, too
         self._evaluated = (0.0, 0.0)  # sum of losses, number of positions
+        self._step_loss: Tensor | float = 0.0  # of the batches of this step so far, in this process
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -123,6 +136,7 @@ class ConstrainedDistillationTrainer(Trainer):
         everywhere = self.accelerator.gather(here).sum()
         if batches and not everywhere:  # in all processes at once, so that none waits for one that has stopped
             raise InputError("a step has no answer position, nothing to learn from: no label is other than -100")
+        self._step_loss = 0.0
         return batches, everywhere
 
     def compute_loss(
@@ -141,7 +155,24 @@ class ConstrainedDistillationTrainer(Trainer):
             loss = losses.mean()
         else:
             loss = losses.sum() * self.accelerator.num_processes / num_items_in_batch
+            self._require_finite(loss.detach(), model)
         return (loss, outputs) if return_outputs else loss
+
+    def _require_finite(self, loss: Tensor, model: nn.Module) -> None:
+        """Before the step's last backward pass: with DeepSpeed that takes the step, too.
+
+        A loss that is not finite made every weight NaN. (Gradients may be infinite: a scaler leaves out such steps.)
+        """
+        self._step_loss = self._step_loss + loss
+        if not self.accelerator.sync_gradients:
+            return
+        if not self.accelerator.gather(self._step_loss).isfinite().all():  # in all processes at once, as above
+            taught, said = (next(each.parameters()).dtype for each in (self.teacher, model))
+            raise InputError(
+                f"the loss of step {self.state.global_step + 1} is not finite: logits of the teacher ({taught}) or"
+                f" of the student ({said}) are NaN or infinite. float16 overflows where bfloat16 and float32 do not; if"
+                " it is the student, lower the learning rate"
+            )
 
     def prediction_step(
         self,
@@ -226,30 +257,7 @@ def _positions(inputs: Mapping[str, Any]) -> Tensor:
     return positions
 
 
-def _require_some_mass(penalty: float, target_invalid_mass: float | None) -> None:
-    """For KL(a ‖ b) whose b alone is masked: it is infinite where b excludes tokens altogether and a does not."""
-    excludes = penalty == math.inf if target_invalid_mass is None else target_invalid_mass == 0
-    if excludes:
-        raise InputError(
-            "this divergence is infinite if disallowed tokens have no mass at all: take a finite penalty, a"
-            " target_invalid_mass above 0, or jensen_shannon"
-        )
-
-
-def _require_widths(student: int, teacher: int, vocabulary: Vocabulary, reverse: bool) -> None:
-    if student < vocabulary.size:
-        raise InputError(
-            f"the student's logits are {student:,} wide, the constraint's vocabulary {vocabulary.size:,}: make the"
-            " constraint for the student, with fastmask.hf.vocabulary_for(student, tokenizer)"
-        )
-    last = max(np.flatnonzero(vocabulary.token_lengths).max(initial=-1), vocabulary.eos_token_ids[-1])
-    if teacher <= last:
-        raise InputError(
-            f"the teacher's logits are {teacher:,} wide and the student's vocabulary goes up to token {last:,}: they"
-            " are compared token by token, so both models need the same tokenizer"
-        )
-    if reverse and student > teacher:
-        raise InputError(
-            f"the student's logits are {student:,} wide, the teacher's {teacher:,}: the reverse divergence is infinite"
-            " where the student alone has columns; use teacher.resize_token_embeddings"
-        )
+def _named_sets(train: Any, evaluate: Any) -> list[tuple[str, Any]]:
+    sets = evaluate if isinstance(evaluate, dict) else {"": evaluate}
+    named = [("train_dataset", train), *((f"eval_dataset{key and f' {key}'}", each) for key, each in sets.items())]
+    return [(name, dataset) for name, dataset in named if dataset is not None]

@@ -17,11 +17,12 @@ from fastmask.constraint import Constraint
 from fastmask.errors import CutOffWarning, InputError, InputTypeError
 from fastmask.hf.budget import Budget
 from fastmask.hf.dropped import NO_PLACE
+from fastmask.hf.fitting import warn_of_another_width
 from fastmask.hf.generation import Generation, Generations, Group, States, groups_of
 from fastmask.hf.rules import rules_of
 from fastmask.rows import After, integer
 from fastmask.select import select
-from fastmask.torch.inputs import require_width
+from fastmask.torch.inputs import require_logits, require_width
 
 __all__ = ["ConstraintLogitsProcessor"]
 
@@ -58,10 +59,16 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             before. Otherwise a model that thinks too long has room for the shortest answer only.
 
     Raises:
-        InputTypeError, InputError, TokenRangeError: an argument that does not fit.
+        InputTypeError, InputError, TokenRangeError: an argument that does not fit; constraints of different
+            vocabularies.
+        InputTypeError: on a generation's first call, ids or scores that are no tensors of integers and of floats.
         InputError: on a call, if the model's logits are narrower than the constraint's vocabulary,
             ``prompt_length`` lies beyond the ids, there is not one constraint for each prompt, or the shortest
             text has more than ``max_new_tokens`` tokens.
+
+    Warns:
+        VocabularyWarning: on a generation's first call, if the logits are wider than the constraint's vocabulary by
+            more than padding explains: it may be another model's.
     """
 
     def __init__(
@@ -89,7 +96,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] for ids [B, T] → new scores, ``-inf`` where a token would break the constraint."""
-        generation, states = self._read(input_ids)
+        generation, states = self._read(input_ids, scores)
         done = input_ids.shape[1] - generation.prompt_length
         masked = _room_for(scores, generation.groups)
         for group, states_of_group in zip(generation.groups, states, strict=True):
@@ -116,22 +123,24 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             kept = (masked[rows].amax(dim=1) > -torch.inf).cpu().numpy()
         return ~kept
 
-    def finished(self, sequences: Tensor) -> Tensor:
+    def finished(self, sequences: Any) -> Tensor:
         """Which of the sequences that ``generate`` returned hold a whole answer: bool [B].
 
         Rows without a constraint count as finished.
 
         Args:
-            sequences: ids [B, T] as ``generate`` returned them, prompts included.
+            sequences: what ``generate`` returned: ids [B, T], prompts included, or what has them as ``sequences``.
 
         Warns:
             CutOffWarning: some do not, because ``max_new_tokens`` cut them short.
 
         Raises:
             InputError: the sequences do not begin with the prompts of a generation that this processor has seen.
+            InputTypeError: they are no tensor of integers.
         """
+        sequences = _ids_of(sequences, "finished")
         finished = torch.ones(len(sequences), dtype=torch.bool)
-        length = self._length_of_prompts(sequences)
+        length = self._length_of_prompts(sequences, "finished")
         for group in groups_of(self._rules, len(sequences)):
             finished[group.rows] = _complete(group, sequences[group.rows, length:])
         missing = int((~finished).sum())
@@ -144,14 +153,15 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             )
         return finished.to(sequences.device)
 
-    def answers(self, sequences: Tensor) -> list[str]:
+    def answers(self, sequences: Any) -> list[str]:
         """The text of each answer, to the letter: behind what it begins behind, up to EOS.
 
         Of rows without a constraint, all that was generated. Of an answer that was cut off, what there is.
 
         Args, Raises: as for :meth:`finished`.
         """
-        length = self._length_of_prompts(sequences)
+        sequences = _ids_of(sequences, "answers")
+        length = self._length_of_prompts(sequences, "answers")
         groups = groups_of(self._rules, len(sequences))
         rule_of = {row: group.rule for group in groups for row in group.rows.tolist()}
         free = groups[0].rule._replace(token=None, text=b"")
@@ -163,21 +173,28 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             return states
         return np.where(group.constraint.is_final(states), np.int32(_core.DONE), states)
 
-    def _read(self, input_ids: Tensor) -> tuple[Generation, States]:
+    def _read(self, input_ids: Tensor, scores: Tensor) -> tuple[Generation, States]:
         """The generation that these ids belong to, begun if there is none, and the states they lead to."""
-        length = input_ids.shape[1] if self.prompt_length is None else self.prompt_length
-        if length > input_ids.shape[1]:
+        length = self.prompt_length
+        if length is not None and length > input_ids.shape[1]:
             raise InputError(f"prompt_length {length} lies beyond the {input_ids.shape[1]} ids of this call")
         known = self._generations.first(lambda generation: self._continued(generation, input_ids))
         if known is not None:
             return known
-        groups = groups_of(self._rules, len(input_ids))
+        generation = self._begun(_tensor_of_ids(input_ids, "a processor takes ids [B, T]")[:, :length], scores)
+        return generation, generation.read(input_ids)
+
+    def _begun(self, prompt: Tensor, scores: Tensor) -> Generation:
+        """A new generation, checked for what no later step will change."""
+        require_logits(scores)
+        groups = groups_of(self._rules, len(prompt))
+        warn_of_another_width(scores.shape[-1], groups[0].constraint.vocab_size)
         for group in groups:
             if self._budget is not None:
                 self._budget.require(group.rule)
-        generation = Generation(input_ids[:, :length], groups)
+        generation = Generation(prompt, groups)
         self._generations.add(generation)
-        return generation, generation.read(input_ids)
+        return generation
 
     def _continued(self, generation: Generation, input_ids: Tensor) -> States | None:
         if self.prompt_length is None:
@@ -185,7 +202,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         # Where the prompt ends is known, and any rows can be read on.
         return generation.read(input_ids) if len(generation.prompt) == len(input_ids) else None
 
-    def _length_of_prompts(self, sequences: Tensor) -> int:
+    def _length_of_prompts(self, sequences: Tensor, method: str) -> int:
         if self.prompt_length is not None:
             return self.prompt_length
         for generation in self._generations:
@@ -193,8 +210,24 @@ class ConstraintLogitsProcessor(LogitsProcessor):
                 return generation.prompt_length
         raise InputError(
             "these sequences do not begin with the prompts of a generation that this processor has seen; give"
-            " finished() what generate() returned, or the processor its prompt_length"
+            f" {method}() what generate() returned, or the processor its prompt_length"
         )
+
+
+def _ids_of(returned: Any, method: str) -> Tensor:
+    """The ids [B, T] of what ``generate`` returned: the tensor, or with ``return_dict_in_generate`` what has it."""
+    expected = f"{method}() takes what generate() returned, ids [B, T] or an output that has them as sequences"
+    return _tensor_of_ids(getattr(returned, "sequences", returned), expected)
+
+
+def _tensor_of_ids(ids: Any, expected: str) -> Tensor:
+    if not isinstance(ids, Tensor):
+        raise InputTypeError(f"{expected}, as a tensor, got {type(ids).__name__}")
+    if ids.is_floating_point():
+        raise InputTypeError(f"{expected}, which are integers, got {ids.dtype}")
+    if ids.ndim != 2:
+        raise InputError(f"{expected}, got shape {tuple(ids.shape)}")
+    return ids
 
 
 def _natural(value: Any, name: str) -> int:

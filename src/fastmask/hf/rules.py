@@ -9,6 +9,7 @@ from fastmask import _core
 from fastmask.canonical import spelling
 from fastmask.constraint import Constraint
 from fastmask.errors import InputError, InputTypeError, TokenRangeError
+from fastmask.hf.fitting import require_one_vocabulary
 from fastmask.rows import After
 
 __all__ = ["Rule", "rules_of"]
@@ -76,6 +77,7 @@ def _listed(given: Any) -> list[Constraint | None]:
             raise InputTypeError(f"expected a fastmask.Constraint, got {type(constraint).__name__}")
     if not any(listed):
         raise InputTypeError(f"expected a fastmask.Constraint, or one for each prompt, got {given!r}")
+    require_one_vocabulary(listed)
     return listed
 
 

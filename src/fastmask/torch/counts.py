@@ -11,7 +11,7 @@ from torch import Tensor
 from fastmask.allowed_counts import allowed_counts as counts_of
 from fastmask.constraint import Constraint
 from fastmask.rows import state_array
-from fastmask.torch.inputs import require_states
+from fastmask.torch.inputs import require_constraint, require_states
 
 if TYPE_CHECKING:
     from fastmask.on_device import OnDevice
@@ -25,10 +25,11 @@ def allowed_counts(states: Tensor, con: Constraint | OnDevice) -> Tensor:
     Each distinct state is counted once, so no mask is held for every position.
 
     Raises:
-        InputTypeError: ``states`` are no tensor of integers.
+        InputTypeError: ``states`` are no tensor of integers, or ``con`` is no constraint.
         TokenRangeError: a state outside 0 … ``num_states - 1``; with ``con.on(device)``, which looks at no value, such
             a state counts as DEAD.
     """
+    require_constraint(con)
     require_states(states)
     if not isinstance(con, Constraint):
         return con.allowed_counts(states)

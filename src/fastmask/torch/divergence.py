@@ -57,6 +57,10 @@ def constrained_kl(
     ``temperature ** 2`` to keep gradients comparable between temperatures (Hinton et al. 2015, arXiv:1503.02531).
     Float64 if either of the logits are.
 
+    A position of which either side has a NaN or +inf among its logits, in a column that is not forbidden altogether,
+    gives a loss that is not finite; other positions do not notice. Nothing raises: to look would be to wait for the
+    device.
+
     Args:
         penalty: nats subtracted where a token is not allowed; 0 is plain distillation, ``inf`` forbids. The
             effective penalty is ``penalty / temperature``. A tensor [...] has one for each position.

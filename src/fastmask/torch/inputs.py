@@ -36,7 +36,17 @@ def are_allowed(tokens: Tensor, states: Tensor, con: Constraint | OnDevice) -> T
     return inside & (words[rows, ids // 32] >> ids % 32 & 1).bool()
 
 
+def require_constraint(con: Constraint | OnDevice) -> None:
+    if isinstance(con, Constraint):
+        return
+    from fastmask.on_device import OnDevice  # which imports this package
+
+    if not isinstance(con, OnDevice):
+        raise InputTypeError(f"con must be a fastmask.Constraint, or its on(device), got {type(con).__name__}")
+
+
 def require_fitting(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> None:
+    require_constraint(con)
     require_logits(logits)
     require_states(states)
     if states.shape != logits.shape[:-1]:

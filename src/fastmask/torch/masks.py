@@ -33,7 +33,8 @@ def mask_logits(logits: Tensor, states: Tensor, con: Constraint | OnDevice) -> T
 
     Raises:
         InputError: ``logits`` are narrower than the vocabulary, or ``states`` has not one id a row.
-        InputTypeError: ``logits`` that are no dense tensor of floats, ``states`` that are no tensor of integers.
+        InputTypeError: ``logits`` that are no dense tensor of floats, ``states`` that are no tensor of integers, a
+            ``con`` that is no constraint.
         TokenRangeError: a state outside 0 … ``num_states - 1``; with ``con.on(device)``, which looks at no value, such
             a state counts as DEAD.
     """

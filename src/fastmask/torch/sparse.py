@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastmask.errors import InputError
+from fastmask.errors import InputError, InputTypeError
 from fastmask.rows import integer
 from fastmask.torch.divergence import between, require_options
 from fastmask.torch.inputs import allowed_like, require_fitting, require_penalty
@@ -114,8 +114,14 @@ def sparse_constrained_kl(
         penalty, reverse, mask_on, jensen_shannon, target_invalid_mass: as for ``constrained_kl``.
 
     Raises:
-        InputError, InputTypeError, TokenRangeError: as for ``constrained_kl``; a teacher of other positions.
+        InputError, InputTypeError, TokenRangeError: as for ``constrained_kl``; a teacher that is none, or of other
+            positions.
     """
+    if not isinstance(teacher, SparseTeacher):
+        raise InputTypeError(
+            f"teacher must be a SparseTeacher, got {type(teacher).__name__}: sparse_teacher makes one of logits, which"
+            " constrained_kl takes as they are"
+        )
     temperature = teacher.temperature
     require_options(temperature, reverse, mask_on, jensen_shannon, target_invalid_mass)
     require_fitting(student_logits, states, con)
