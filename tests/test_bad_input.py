@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import UserDict
 
 import numpy as np
 import pytest
@@ -127,8 +128,9 @@ BAD = {
     "booleans": (fm.InputTypeError, "tokens.*bool", lambda: CON.walk(np.ones((2, 3), bool))),
     "lists of booleans": (fm.InputTypeError, "tokens.*bool", lambda: CON.walk([[True]])),
     "objects": (fm.InputTypeError, "tokens.*object", lambda: CON.walk(np.array([[None]]))),
-    "strings": (fm.InputTypeError, "tokens", lambda: CON.walk(["abc"])),
-    "a string": (fm.InputTypeError, "tokens", lambda: CON.walk("abc")),
+    "strings": (fm.InputTypeError, r"tokens.*text.*tokenizer\(texts\)", lambda: CON.check(["abc"])),
+    "a string": (fm.InputTypeError, r"tokens.*text.*tokenizer\(texts\)", lambda: CON.walk("abc")),
+    "a string for a token": (fm.InputTypeError, r"tokens.*text.*tokenizer\(texts\)", lambda: CON.advance(3, "a")),
     "dates": (fm.InputTypeError, "tokens", lambda: CON.walk(np.zeros((1, 1), "M8[s]"))),
     "None for rows": (fm.InputTypeError, "tokens.*NoneType", lambda: CON.walk(None)),
     "None for a token": (fm.InputTypeError, "tokens", lambda: CON.walk([[1, None]])),
@@ -137,7 +139,12 @@ BAD = {
     "three dimensions": (fm.InputError, r"two dimensions.*\(1, 2, 3\)", lambda: CON.walk(np.zeros((1, 2, 3), int))),
     "lists of matrices": (fm.InputError, r"row.*\(2, 2\)", lambda: CON.walk([np.zeros((2, 2), int)])),
     "lists in three dimensions": (fm.InputError, r"row.*\(1, 1\)", lambda: CON.walk([[[1]]])),
-    "a dict": (fm.InputTypeError, "tokens", lambda: CON.walk({"input_ids": [[1]]})),
+    "a dict": (fm.InputTypeError, 'tokens.* a dict.*"input_ids"', lambda: CON.walk({"input_ids": [[1]]})),
+    "a tokenizer's dict": (
+        fm.InputTypeError,
+        'tokens.* a UserDict.*"input_ids"',
+        lambda: CON.walk(UserDict(input_ids=[[1]], attention_mask=[[1]])),
+    ),
     # starts and lengths
     "start beyond": (fm.InputError, "start 4 of row 0 .* 0 … 3", lambda: CON.walk(ROWS, start=4)),
     "start beyond one row": (fm.InputError, "start 2 of row 1 .* 0 … 1", lambda: CON.walk([[1, 2], [1]], start=2)),
@@ -146,6 +153,7 @@ BAD = {
     "start huge": (fm.InputError, "start", lambda: CON.walk(ROWS, start=2**63 - 1)),
     "start a float": (fm.InputTypeError, "start.*float64", lambda: CON.walk(ROWS, start=1.0)),
     "start a boolean": (fm.InputTypeError, "start.*bool", lambda: CON.walk(ROWS, start=True)),
+    "start a text": (fm.InputTypeError, r"start.*text.*con\.after\(", lambda: CON.walk(ROWS, start="<answer>")),
     "start None": (fm.InputTypeError, "start.*object", lambda: CON.walk(ROWS, start=None)),
     "starts of another length": (fm.InputError, r"start.* 2 rows.*\(3,\)", lambda: CON.walk(ROWS, start=[1, 2, 3])),
     "starts in two dimensions": (fm.InputError, "start", lambda: CON.walk(ROWS, start=[[1, 1]])),
