@@ -59,7 +59,7 @@ BAD = {
         lambda: fm.Vocabulary([b"a"], 2**32),
     ),
     "EOS huge": (fm.VocabularyError, "at most 2,147,483,646", lambda: fm.Vocabulary([b"a"], 10**30)),
-    "size too small": (fm.VocabularyError, "size.* 2 tokens, got 1", lambda: fm.Vocabulary([b"a", b"b"], 1, size=1)),
+    "size too small": (fm.VocabularyError, "size=1 .* 2 tokens", lambda: fm.Vocabulary([b"a", b"b"], 1, size=1)),
     "size negative": (fm.VocabularyError, "size", lambda: fm.Vocabulary([b"a"], 0, size=-5)),
     "size huge": (fm.VocabularyError, "at most 2,147,483,646", lambda: fm.Vocabulary([b"a"], 0, size=2**40)),
     "size a float": (fm.InputTypeError, "size", lambda: fm.Vocabulary([b"a"], 0, size=5.0)),
@@ -97,6 +97,16 @@ BAD = {
     "choices of numbers": (fm.InputTypeError, "list of strings.*2", lambda: fm.Constraint.from_choices(["1", 2], V)),
     "choices None": (fm.InputTypeError, "choices.*None", lambda: fm.Constraint.from_choices(None, V)),
     "schema not JSON": (fm.SchemaError, "not JSON", lambda: fm.Constraint.from_schema("{", V)),
+    "schema a file's name": (
+        fm.SchemaError,
+        r"'person\.json' is not JSON.*pathlib\.Path",
+        lambda: fm.Constraint.from_schema("person.json", V),
+    ),
+    "schema of no type": (
+        fm.SchemaError,
+        r"pydantic makes no JSON schema of <object object at \w+>: [^\n]*$",
+        lambda: fm.Constraint.from_schema(object(), V),
+    ),
     "schema a list": (fm.SchemaError, "object", lambda: fm.Constraint.from_schema("[1]", V)),
     "unknown type": (fm.SchemaError, "", lambda: fm.Constraint.from_schema({"type": "strin"}, V)),
     "dangling reference": (fm.SchemaError, "", lambda: fm.Constraint.from_schema({"$ref": "#/$defs/x"}, V)),
@@ -296,6 +306,21 @@ def test_what_looks_odd_and_is_right():
     assert from_text.fingerprint == fm.Constraint.from_schema(SCHEMAS["article"], V).fingerprint
     assert CON.walk(ROWS, lengths=np.array([0, 3], np.uint8)).tolist()[0] == [CON.initial_state] * 3
     assert CON.allowed_tokens(np.int64(3)).tolist() == [*b"0123456789"]
+
+
+def test_a_schema_s_file_is_read_and_named(tmp_path):
+    path = tmp_path / "article.schema.json"
+    for mark in (b"", b"\xef\xbb\xbf"):  # some editors begin a file with it
+        path.write_bytes(mark + json.dumps(SCHEMAS["article"]).encode())
+        con = fm.Constraint.from_schema(path, V)
+        assert con.fingerprint == fm.Constraint.from_schema(SCHEMAS["article"], V).fingerprint
+        assert "article.schema.json" in repr(con)
+    for text, words in (("{", "is not JSON"), ("[1]", "object or a boolean"), ("[" * 100_000, "nested too deeply")):
+        path.write_text(text)
+        with pytest.raises(fm.SchemaError, match=rf"article\.schema\.json.*{words}"):
+            fm.Constraint.from_schema(path, V)
+    with pytest.raises(FileNotFoundError, match="none"):
+        fm.Constraint.from_schema(tmp_path / "none", V)
 
 
 def test_a_schema_that_would_fill_the_memory_is_refused_before_it_does():

@@ -84,7 +84,8 @@ class Constraint(Walks):
         """The JSON texts that satisfy a schema.
 
         Args:
-            schema: a pydantic model, anything ``pydantic.TypeAdapter`` takes, a JSON-schema dict, or its text.
+            schema: a pydantic model, anything ``pydantic.TypeAdapter`` takes, a JSON-schema dict, its text, or the
+                ``pathlib.Path`` of a file with that text.
             vocabulary: the model's vocabulary.
             whitespace: regular expression of what may stand between the parts of the JSON; ``None``: one space
                 or none (``json.dumps`` with any of its usual separators fits; an indented text does not).
@@ -98,13 +99,14 @@ class Constraint(Walks):
             RegexError: ``whitespace`` does not parse, or no text at all satisfies the schema.
             InputError, InputTypeError: an option out of range, a ``vocabulary`` that is none, or a schema of a type
                 of which pydantic makes none.
+            OSError: the schema's file cannot be read.
         """
         _require(vocabulary)
         text = schema_text(schema)
         require_enforced(text, strict)
         require_translatable(text, options.get("max_bytes", MAX_BYTES))
         regex = outlines.schema_to_regex(text, whitespace)
-        name = getattr(schema, "__name__", None)
+        name = schema.name if isinstance(schema, Path) else getattr(schema, "__name__", None)
         source = f"schema {name}" if name else "a JSON schema"
         return cls(vocabulary, compile_regex(regex, **options), source)
 
