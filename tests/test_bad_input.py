@@ -108,6 +108,16 @@ BAD = {
         lambda: fm.Constraint.from_schema(object(), V),
     ),
     "schema a list": (fm.SchemaError, "object", lambda: fm.Constraint.from_schema("[1]", V)),
+    "whitespace a number": (
+        fm.InputTypeError,
+        "whitespace.*str, got int",
+        lambda: fm.Constraint.from_schema({"type": "null"}, V, whitespace=1),
+    ),
+    "whitespace unbalanced": (
+        fm.RegexError,
+        r"whitespace.*`\)`",
+        lambda: fm.Constraint.from_schema({"type": "null"}, V, whitespace=" )|( "),
+    ),
     "unknown type": (fm.SchemaError, "", lambda: fm.Constraint.from_schema({"type": "strin"}, V)),
     "dangling reference": (fm.SchemaError, "", lambda: fm.Constraint.from_schema({"$ref": "#/$defs/x"}, V)),
     "schema not of JSON": (fm.SchemaError, "not JSON|set", lambda: fm.Constraint.from_schema({"enum": {1, 2}}, V)),

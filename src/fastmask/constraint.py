@@ -29,7 +29,7 @@ from fastmask.rows import (
     state_array,
     writable,
 )
-from fastmask.schema import require_enforced, require_translatable, schema_text
+from fastmask.schema import require_enforced, require_translatable, require_whitespace, schema_text
 from fastmask.transitions import MAX_TABLE_BYTES, Transitions
 from fastmask.vocabulary import Vocabulary
 from fastmask.walks import Walks
@@ -88,7 +88,8 @@ class Constraint(Walks):
                 ``pathlib.Path`` of a file with that text.
             vocabulary: the model's vocabulary.
             whitespace: regular expression of what may stand between the parts of the JSON; ``None``: one space
-                or none (``json.dumps`` with any of its usual separators fits; an indented text does not).
+                or none (``json.dumps`` with any of its usual separators fits; an indented text does not);
+                ``r"[ \\t\\n\\r]*"``: all that JSON allows.
             strict: refuse a schema of which a part would not be enforced; ``False`` warns instead.
             options: the builder and its budgets, as for :meth:`from_regex`.
 
@@ -97,15 +98,16 @@ class Constraint(Walks):
             UnsupportedSchemaError: with ``strict``, a keyword would silently be dropped or weakened.
             CompileLimitError: a budget was passed.
             RegexError: ``whitespace`` does not parse, or no text at all satisfies the schema.
-            InputError, InputTypeError: an option out of range, a ``vocabulary`` that is none, or a schema of a type
-                of which pydantic makes none.
+            InputError, InputTypeError: an option out of range, a ``whitespace`` that JSON does not allow, a
+                ``vocabulary`` that is none, or a schema of a type of which pydantic makes none.
             OSError: the schema's file cannot be read.
         """
         _require(vocabulary)
         text = schema_text(schema)
         require_enforced(text, strict)
         require_translatable(text, options.get("max_bytes", MAX_BYTES))
-        regex = outlines.schema_to_regex(text, whitespace)
+        between = None if whitespace is None else require_whitespace(whitespace)
+        regex = outlines.schema_to_regex(text, between)
         name = schema.name if isinstance(schema, Path) else getattr(schema, "__name__", None)
         source = f"schema {name}" if name else "a JSON schema"
         return cls(vocabulary, compile_regex(regex, **options), source)
