@@ -29,7 +29,7 @@ from fastmask.rows import (
     state_array,
     writable,
 )
-from fastmask.schema import require_enforced, require_translatable, require_whitespace, schema_text
+from fastmask.schema import require_enforced, require_translatable, schema_text, translate
 from fastmask.transitions import MAX_TABLE_BYTES, Transitions
 from fastmask.vocabulary import Vocabulary
 from fastmask.walks import Walks
@@ -106,8 +106,7 @@ class Constraint(Walks):
         text = schema_text(schema)
         require_enforced(text, strict)
         require_translatable(text, options.get("max_bytes", MAX_BYTES))
-        between = None if whitespace is None else require_whitespace(whitespace)
-        regex = outlines.schema_to_regex(text, between)
+        regex = translate(text, whitespace)
         name = schema.name if isinstance(schema, Path) else getattr(schema, "__name__", None)
         source = f"schema {name}" if name else "a JSON schema"
         return cls(vocabulary, compile_regex(regex, **options), source)

@@ -24,8 +24,8 @@ def require_whitespace(pattern: str) -> str:
         compile_regex(pattern)  # by itself: what opens in it must close in it
     except (RegexError, InputTypeError) as error:
         raise type(error)(f"whitespace: {error}") from error
-    widened, any_of_json = compile_regex(f"(?:{pattern})|{_ANY}"), compile_regex(_ANY)
-    if not all(map(np.array_equal, widened.to_arrays(), any_of_json.to_arrays())):  # canonical: unequal languages
+    arrays = zip(compile_regex(f"(?:{pattern})|{_ANY}").to_arrays(), compile_regex(_ANY).to_arrays(), strict=True)
+    if not all(np.array_equal(widened, any_of_json) for widened, any_of_json in arrays):  # canonical: other languages
         raise InputError(
             f"whitespace={pattern!r} matches more than JSON's white space, so that what is accepted would be no JSON;"
             f" any of it is r'{_ANY}' (\\s has more than these four characters), a space or none is ' ?'"

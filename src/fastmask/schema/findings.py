@@ -1,0 +1,35 @@
+"""What is wrong with one part of a schema, and how a message lists it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["Finding", "Path", "finding", "listing"]
+
+Path = tuple[str | int, ...]  # keys and list positions, from the root of the schema
+
+_LISTED = 5  # of a schema's faults; a message is no report
+
+
+class Finding(NamedTuple):
+    """One keyword that the translation would not enforce, or gives up for."""
+
+    pointer: str
+    """RFC 6901 JSON pointer to the keyword."""
+    keyword: str
+    """The keyword itself; ``{}`` for an empty schema, and empty for a whole one, whose pointers are then their own."""
+    effect: str
+    """What would have happened, a sentence."""
+
+
+def finding(path: Path, keyword: str, effect: str) -> Finding:
+    """The finding about the keyword at ``path``."""
+    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    return Finding("".join("/" + step for step in steps), keyword, effect)
+
+
+def listing(findings: Sequence[Finding]) -> str:
+    """A line for each of the first few."""
+    lines = [f"  {finding.pointer or '/'}: {finding.effect}" for finding in findings[:_LISTED]]
+    if len(findings) > _LISTED:
+        lines.append(f"  … and {len(findings) - _LISTED} more")
+    return "\n".join(lines)
