@@ -24,6 +24,7 @@ from jsonschema.validators import validator_for
 from fastmask.errors import SchemaError
 from fastmask.schema.audit import audit, refused
 from fastmask.schema.findings import Finding
+from fastmask.schema.formats import FORMATS
 from fastmask.schema.rules import ASSERTIONS, DECIDERS
 from fastmask.schema.translation import translate as schema_translation
 
@@ -327,6 +328,29 @@ def test_findings_name_pointer_keyword_and_effect():
             "it would be ignored beside 'anyOf': longer strings would be accepted",
         )
     ]
+
+
+INSTANCES = {
+    # format: texts that it means, texts that it does not
+    "date": (["2026-11-22", "2024-02-29"], ["2026-13-01", "26-11-22", "\u0662\u0660\u0662\u0666-11-22"]),
+    "time": (["10:00:00Z", "23:59:59.25-01:30"], ["10:00:00", "24:00:00Z", "10:00:00\\.5Z"]),
+    "date-time": (["2026-11-22T10:00:00Z"], ["2026-11-22T10:00:00", "2026-11-22", "12026-11-22T10:00:00Z"]),
+    "uri": (["https://example.org/a?b=c#d"], ["example", 'https://example.org/"', "https://example.org/a b"]),
+    "email": (["ada.l+x@example.org"], ["ada", '"@example.org', "ada@"]),
+}
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FORMATS.items() if fault])
+def test_refused_formats_name_a_pattern_that_does(name):
+    (fault,) = audit(STRING | {"format": name})
+    (pattern,) = re.findall(r'write the pattern "([^"]*)"', fault.effect)
+    schema = STRING | {"pattern": pattern}
+    assert audit(schema) == []
+    meant, others = INSTANCES[name]
+    for text in meant:
+        assert accepts(schema, json.dumps(text))
+        assert is_valid(STRING | {"format": name}, json.dumps(text))
+    assert not any(accepts(schema, json.dumps(text, ensure_ascii=False)) for text in others)
 
 
 def test_findings_come_once_and_in_the_order_of_the_schema():

@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 
 from fastmask.errors import SchemaError
 from fastmask.schema.findings import Finding, Path, finding
+from fastmask.schema.formats import FORMATS
 from fastmask.schema.misspelt import meant_keyword
 from fastmask.schema.refused import refusal
 from fastmask.schema.rules import (
     ANYTHING,
     ARRAY,
     ASSERTIONS,
-    FORMATS,
     NUMBER,
     OBJECT,
     REFERENCE_LIMIT,

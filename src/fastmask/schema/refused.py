@@ -3,7 +3,8 @@
 import json
 from difflib import get_close_matches
 
-from fastmask.schema.rules import DECIDERS, FORMATS, STRING, TYPES, Schema, count, follow, kinds_of_type, no_length
+from fastmask.schema.formats import FORMATS
+from fastmask.schema.rules import DECIDERS, STRING, TYPES, Schema, count, follow, kinds_of_type, no_length
 
 __all__ = ["refusal"]
 

@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from fastmask.schema.formats import FORMATS, OTHER_FORMATS
+
 __all__ = [
     "ANYTHING",
     "ARRAY",
     "ASSERTIONS",
     "DECIDERS",
-    "FORMATS",
     "NUMBER",
     "OBJECT",
     "REFERENCE_LIMIT",
@@ -94,34 +95,6 @@ DECIDERS: dict[str, type | tuple[type, ...]] = {
     "type": (str, list),
 }
 REFERENCE_LIMIT = 4  # references within references; a property that needs more is left out
-
-
-def _in_place(pattern: str, beyond: str = "") -> str:
-    """What to write for a format, and what that lets pass."""
-    return f'; in its place, write the pattern "^{pattern}$"{beyond}'
-
-
-_DATE = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
-_TIME = rf"{_CLOCK}:[0-5][0-9](\.[0-9]+)?(Z|[+-]{_CLOCK})"  # RFC 3339, without leap seconds
-FORMATS = {
-    # The formats that it translates, and what is wrong with that.
-    "date-time": "times without an offset, 31 February and years of any length would be accepted"
-    + _in_place(f"{_DATE}T{_TIME}", " (31 February passes)"),
-    "date": "31 February and digits outside of ASCII would be accepted" + _in_place(_DATE, " (31 February passes)"),
-    "time": "times without an offset, and a backslash before a fraction, which is no JSON, would be accepted"
-    + _in_place(_TIME),
-    "uri": "unescaped quotes and backslashes would be accepted, which is no JSON"
-    + _in_place(r"https?:\/\/[!#-;=?-\[\]_a-z~]+", " (any web address, and more)"),
-    "email": "unescaped quotes, backslashes and control characters would be accepted, which is no JSON"
-    + _in_place(r"[0-9A-Za-z._%+\-]+@[0-9A-Za-z.\-]+", " (any usual address, and more)"),
-    "uuid": None,
-}
-OTHER_FORMATS = (
-    # Those of JSON Schema that it refuses, unless it overlooks them. Any other format asserts nothing.
-    *("duration", "hostname", "idn-hostname", "idn-email", "ipv4", "ipv6", "uri-reference", "iri", "iri-reference"),
-    *("uri-template", "json-pointer", "relative-json-pointer", "regex"),
-)
 
 
 class _Assertion(NamedTuple):

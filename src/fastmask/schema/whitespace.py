@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from fastmask.errors import InputError, InputTypeError, RegexError
 from fastmask.regex import compile_regex
 
@@ -24,10 +22,14 @@ def require_whitespace(pattern: str) -> str:
         compile_regex(pattern)  # by itself: what opens in it must close in it
     except (RegexError, InputTypeError) as error:
         raise type(error)(f"whitespace: {error}") from error
-    arrays = zip(compile_regex(f"(?:{pattern})|{_ANY}").to_arrays(), compile_regex(_ANY).to_arrays(), strict=True)
-    if not all(np.array_equal(widened, any_of_json) for widened, any_of_json in arrays):  # canonical: other languages
+    if _language(f"(?:{pattern})|{_ANY}") != _language(_ANY):
         raise InputError(
             f"whitespace={pattern!r} matches more than JSON's white space, so that what is accepted would be no JSON;"
             f" any of it is r'{_ANY}' (\\s has more than these four characters), a space or none is ' ?'"
         )
     return f"(?:{pattern})"
+
+
+def _language(regex: str) -> list[bytes]:
+    """Equal for equal languages: automata are canonical."""
+    return [array.tobytes() for array in compile_regex(regex).to_arrays()]
