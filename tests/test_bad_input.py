@@ -91,6 +91,33 @@ BAD = {
     "too many states": (fm.CompileLimitError, "max_states", lambda: from_regex("[01]*1[01]{17}", max_states=1_000)),
     "budget not positive": (fm.InputError, "max_states.*0", lambda: from_regex("a", max_states=0)),
     "budget NaN": (fm.InputError, "max_seconds.*nan", lambda: from_regex("a", max_seconds=float("nan"))),
+    "budget a string": (fm.InputTypeError, "max_states.* number, got '5'", lambda: from_regex("a", max_states="5")),
+    "budget a boolean": (fm.InputTypeError, "max_seconds.*True", lambda: from_regex("a", max_seconds=True)),
+    "schema's budget a string": (
+        fm.InputTypeError,
+        "max_bytes.* number, got '5'",
+        lambda: fm.Constraint.from_schema({"type": "null"}, V, max_bytes="5"),
+    ),
+    "option misspelt": (
+        fm.InputTypeError,
+        r"from_schema\(\).*'white_space': did you mean 'whitespace'",
+        lambda: fm.Constraint.from_schema({"type": "null"}, V, white_space=""),
+    ),
+    "option of a schema": (
+        fm.InputTypeError,
+        r"from_regex\(\).*'strict': there are builder, max_seconds, max_states, max_bytes$",
+        lambda: from_regex("a", strict=True),
+    ),
+    "option of choices misspelt": (
+        fm.InputTypeError,
+        r"from_choices\(\).*'maxstates': did you mean 'max_states'",
+        lambda: fm.Constraint.from_choices(["a"], V, maxstates=5),
+    ),
+    "strict a string": (
+        fm.InputTypeError,
+        "strict must be True or False, got 'no'",
+        lambda: fm.Constraint.from_schema({"type": "null"}, V, strict="no"),
+    ),
     "no vocabulary": (fm.InputTypeError, "Vocabulary, got list", lambda: fm.Constraint.from_regex("a", [b"a"])),
     "no choices": (fm.InputError, "empty", lambda: fm.Constraint.from_choices([], V)),
     "choices a string": (fm.InputTypeError, "list of strings.*yes", lambda: fm.Constraint.from_choices("yes", V)),
@@ -311,6 +338,7 @@ def test_what_looks_odd_and_is_right():
     assert fm.Vocabulary([b"a", None], np.array([1])).eos_token_ids == (1,)
     assert fm.Vocabulary((), 0).tokens == [None]
     assert fm.Constraint.from_choices(iter(["a", "a", ""]), V).is_final(3)
+    assert from_regex("a", max_states=float("inf"), max_bytes=1e9, max_seconds=np.int64(9)).is_final(3) is False
     assert fm.Constraint.from_choices({"a": 1, "b": 2}, V).num_states == 5
     from_text = fm.Constraint.from_schema(json.dumps(SCHEMAS["article"]), V)
     assert from_text.fingerprint == fm.Constraint.from_schema(SCHEMAS["article"], V).fingerprint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 
-from fastmask.errors import UnsupportedSchemaError, UnsupportedSchemaWarning
+from fastmask.errors import InputTypeError, UnsupportedSchemaError, UnsupportedSchemaWarning
 from fastmask.schema.audit import audit
 from fastmask.schema.findings import listing
 
@@ -17,7 +17,10 @@ def require_enforced(schema: str, strict: bool) -> None:
 
     Raises:
         UnsupportedSchemaError: with ``strict``; names the JSON pointer of each such part and what would happen.
+        InputTypeError: ``strict`` is neither true nor false.
     """
+    if not isinstance(strict, bool):
+        raise InputTypeError(f"strict must be True or False, got {strict!r}")
     findings = audit(json.loads(schema))
     if not findings:
         return
