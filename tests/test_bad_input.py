@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import UserDict
 
 import numpy as np
 import pytest
@@ -59,11 +60,7 @@ BAD = {
         lambda: fm.Vocabulary([b"a"], 2**32),
     ),
     "EOS huge": (fm.VocabularyError, "at most 2,147,483,646", lambda: fm.Vocabulary([b"a"], 10**30)),
-    "size too small": (
-        fm.VocabularyError,
-        "size=1 is too small.* 2 tokens",
-        lambda: fm.Vocabulary([b"a", b"b"], 1, size=1),
-    ),
+    "size too small": (fm.VocabularyError, "size=1 .* 2 tokens", lambda: fm.Vocabulary([b"a", b"b"], 1, size=1)),
     "size negative": (fm.VocabularyError, "size", lambda: fm.Vocabulary([b"a"], 0, size=-5)),
     "size huge": (fm.VocabularyError, "at most 2,147,483,646", lambda: fm.Vocabulary([b"a"], 0, size=2**40)),
     "size a float": (fm.InputTypeError, "size", lambda: fm.Vocabulary([b"a"], 0, size=5.0)),
@@ -95,13 +92,60 @@ BAD = {
     "too many states": (fm.CompileLimitError, "max_states", lambda: from_regex("[01]*1[01]{17}", max_states=1_000)),
     "budget not positive": (fm.InputError, "max_states.*0", lambda: from_regex("a", max_states=0)),
     "budget NaN": (fm.InputError, "max_seconds.*nan", lambda: from_regex("a", max_seconds=float("nan"))),
+    "budget a string": (fm.InputTypeError, "max_states.* number, got '5'", lambda: from_regex("a", max_states="5")),
+    "budget a boolean": (fm.InputTypeError, "max_seconds.*True", lambda: from_regex("a", max_seconds=True)),
+    "schema's budget a string": (
+        fm.InputTypeError,
+        "max_bytes.* number, got '5'",
+        lambda: fm.Constraint.from_schema({"type": "null"}, V, max_bytes="5"),
+    ),
+    "option misspelt": (
+        fm.InputTypeError,
+        r"from_schema\(\).*'white_space': did you mean 'whitespace'",
+        lambda: fm.Constraint.from_schema({"type": "null"}, V, white_space=""),
+    ),
+    "option of a schema": (
+        fm.InputTypeError,
+        r"from_regex\(\).*'strict': there are builder, max_seconds, max_states, max_bytes$",
+        lambda: from_regex("a", strict=True),
+    ),
+    "option of choices misspelt": (
+        fm.InputTypeError,
+        r"from_choices\(\).*'maxstates': did you mean 'max_states'",
+        lambda: fm.Constraint.from_choices(["a"], V, maxstates=5),
+    ),
+    "strict a string": (
+        fm.InputTypeError,
+        "strict must be True or False, got 'no'",
+        lambda: fm.Constraint.from_schema({"type": "null"}, V, strict="no"),
+    ),
     "no vocabulary": (fm.InputTypeError, "Vocabulary, got list", lambda: fm.Constraint.from_regex("a", [b"a"])),
     "no choices": (fm.InputError, "empty", lambda: fm.Constraint.from_choices([], V)),
     "choices a string": (fm.InputTypeError, "list of strings.*yes", lambda: fm.Constraint.from_choices("yes", V)),
     "choices of numbers": (fm.InputTypeError, "list of strings.*2", lambda: fm.Constraint.from_choices(["1", 2], V)),
     "choices None": (fm.InputTypeError, "choices.*None", lambda: fm.Constraint.from_choices(None, V)),
     "schema not JSON": (fm.SchemaError, "not JSON", lambda: fm.Constraint.from_schema("{", V)),
+    "schema a file's name": (
+        fm.SchemaError,
+        r"'person\.json' is not JSON.*pathlib\.Path",
+        lambda: fm.Constraint.from_schema("person.json", V),
+    ),
+    "schema of no type": (
+        fm.SchemaError,
+        r"pydantic makes no JSON schema of <object object at \w+>: [^\n]*$",
+        lambda: fm.Constraint.from_schema(object(), V),
+    ),
     "schema a list": (fm.SchemaError, "object", lambda: fm.Constraint.from_schema("[1]", V)),
+    "whitespace a number": (
+        fm.InputTypeError,
+        "whitespace.*str, got int",
+        lambda: fm.Constraint.from_schema({"type": "null"}, V, whitespace=1),
+    ),
+    "whitespace unbalanced": (
+        fm.RegexError,
+        r"whitespace.*`\)`",
+        lambda: fm.Constraint.from_schema({"type": "null"}, V, whitespace=" )|( "),
+    ),
     "unknown type": (fm.SchemaError, "", lambda: fm.Constraint.from_schema({"type": "strin"}, V)),
     "dangling reference": (fm.SchemaError, "", lambda: fm.Constraint.from_schema({"$ref": "#/$defs/x"}, V)),
     "schema not of JSON": (fm.SchemaError, "not JSON|set", lambda: fm.Constraint.from_schema({"enum": {1, 2}}, V)),
@@ -132,8 +176,9 @@ BAD = {
     "booleans": (fm.InputTypeError, "tokens.*bool", lambda: CON.walk(np.ones((2, 3), bool))),
     "lists of booleans": (fm.InputTypeError, "tokens.*bool", lambda: CON.walk([[True]])),
     "objects": (fm.InputTypeError, "tokens.*object", lambda: CON.walk(np.array([[None]]))),
-    "strings": (fm.InputTypeError, "tokens", lambda: CON.walk(["abc"])),
-    "a string": (fm.InputTypeError, "tokens", lambda: CON.walk("abc")),
+    "strings": (fm.InputTypeError, r"tokens.*text.*tokenizer\(texts\)", lambda: CON.check(["abc"])),
+    "a string": (fm.InputTypeError, r"tokens.*text.*tokenizer\(texts\)", lambda: CON.walk("abc")),
+    "a string for a token": (fm.InputTypeError, r"tokens.*text.*tokenizer\(texts\)", lambda: CON.advance(3, "a")),
     "dates": (fm.InputTypeError, "tokens", lambda: CON.walk(np.zeros((1, 1), "M8[s]"))),
     "None for rows": (fm.InputTypeError, "tokens.*NoneType", lambda: CON.walk(None)),
     "None for a token": (fm.InputTypeError, "tokens", lambda: CON.walk([[1, None]])),
@@ -142,7 +187,12 @@ BAD = {
     "three dimensions": (fm.InputError, r"two dimensions.*\(1, 2, 3\)", lambda: CON.walk(np.zeros((1, 2, 3), int))),
     "lists of matrices": (fm.InputError, r"row.*\(2, 2\)", lambda: CON.walk([np.zeros((2, 2), int)])),
     "lists in three dimensions": (fm.InputError, r"row.*\(1, 1\)", lambda: CON.walk([[[1]]])),
-    "a dict": (fm.InputTypeError, "tokens", lambda: CON.walk({"input_ids": [[1]]})),
+    "a dict": (fm.InputTypeError, 'tokens.* a dict.*"input_ids"', lambda: CON.walk({"input_ids": [[1]]})),
+    "a tokenizer's dict": (
+        fm.InputTypeError,
+        'tokens.* a UserDict.*"input_ids"',
+        lambda: CON.walk(UserDict(input_ids=[[1]], attention_mask=[[1]])),
+    ),
     # starts and lengths
     "start beyond": (fm.InputError, "start 4 of row 0 .* 0 … 3", lambda: CON.walk(ROWS, start=4)),
     "start beyond one row": (fm.InputError, "start 2 of row 1 .* 0 … 1", lambda: CON.walk([[1, 2], [1]], start=2)),
@@ -151,6 +201,7 @@ BAD = {
     "start huge": (fm.InputError, "start", lambda: CON.walk(ROWS, start=2**63 - 1)),
     "start a float": (fm.InputTypeError, "start.*float64", lambda: CON.walk(ROWS, start=1.0)),
     "start a boolean": (fm.InputTypeError, "start.*bool", lambda: CON.walk(ROWS, start=True)),
+    "start a text": (fm.InputTypeError, r"start.*text.*con\.after\(", lambda: CON.walk(ROWS, start="<answer>")),
     "start None": (fm.InputTypeError, "start.*object", lambda: CON.walk(ROWS, start=None)),
     "starts of another length": (fm.InputError, r"start.* 2 rows.*\(3,\)", lambda: CON.walk(ROWS, start=[1, 2, 3])),
     "starts in two dimensions": (fm.InputError, "start", lambda: CON.walk(ROWS, start=[[1, 1]])),
@@ -288,11 +339,27 @@ def test_what_looks_odd_and_is_right():
     assert fm.Vocabulary([b"a", None], np.array([1])).eos_token_ids == (1,)
     assert fm.Vocabulary((), 0).tokens == [None]
     assert fm.Constraint.from_choices(iter(["a", "a", ""]), V).is_final(3)
+    assert from_regex("a", max_states=float("inf"), max_bytes=1e9, max_seconds=np.int64(9)).is_final(3) is False
     assert fm.Constraint.from_choices({"a": 1, "b": 2}, V).num_states == 5
     from_text = fm.Constraint.from_schema(json.dumps(SCHEMAS["article"]), V)
     assert from_text.fingerprint == fm.Constraint.from_schema(SCHEMAS["article"], V).fingerprint
     assert CON.walk(ROWS, lengths=np.array([0, 3], np.uint8)).tolist()[0] == [CON.initial_state] * 3
     assert CON.allowed_tokens(np.int64(3)).tolist() == [*b"0123456789"]
+
+
+def test_a_schema_s_file_is_read_and_named(tmp_path):
+    path = tmp_path / "article.schema.json"
+    for mark in (b"", b"\xef\xbb\xbf"):  # some editors begin a file with it
+        path.write_bytes(mark + json.dumps(SCHEMAS["article"]).encode())
+        con = fm.Constraint.from_schema(path, V)
+        assert con.fingerprint == fm.Constraint.from_schema(SCHEMAS["article"], V).fingerprint
+        assert "article.schema.json" in repr(con)
+    for text, words in (("{", "is not JSON"), ("[1]", "object or a boolean"), ("[" * 100_000, "nested too deeply")):
+        path.write_text(text)
+        with pytest.raises(fm.SchemaError, match=rf"article\.schema\.json.*{words}"):
+            fm.Constraint.from_schema(path, V)
+    with pytest.raises(FileNotFoundError, match="none"):
+        fm.Constraint.from_schema(tmp_path / "none", V)
 
 
 def test_a_schema_that_would_fill_the_memory_is_refused_before_it_does():

@@ -75,6 +75,23 @@ def test_another_vocabulary_is_refused(saved, small, tmp_path):
         load(saved, other, tmp_path / "file")
 
 
+def test_errors_name_the_file_that_was_given(con, saved, small, tmp_path):
+    (tmp_path / "con.py").write_text("import fastmask as fm" * 9)
+    with pytest.raises(fm.FileFormatError, match=r"con\.py: this is no fastmask constraint"):
+        fm.Constraint.load(tmp_path / "con.py", small.vocabulary)
+    with pytest.raises(fm.VocabularyError, match=r"other\.fastmask: .*made for a vocabulary"):
+        load(saved, fm.Vocabulary(small.tokens, small.eos, size=small.vocabulary.size + 1), tmp_path / "other.fastmask")
+    for place, error in (
+        (tmp_path, OSError),
+        (tmp_path / "none" / "file", FileNotFoundError),
+        (tmp_path.root, OSError),
+    ):
+        with pytest.raises(error) as caught:
+            con.save(place)
+        assert str(caught.value.filename) == str(place)
+    assert not list(tmp_path.glob("**/*.partial"))
+
+
 def test_a_missing_file_is_what_python_says(small, tmp_path):
     with pytest.raises(FileNotFoundError):
         fm.Constraint.load(tmp_path / "none", small.vocabulary)

@@ -22,8 +22,11 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
 from fastmask.errors import SchemaError
-from fastmask.schema.audit import Finding, audit
+from fastmask.schema.audit import audit, refused
+from fastmask.schema.findings import Finding
+from fastmask.schema.formats import FORMATS
 from fastmask.schema.rules import ASSERTIONS, DECIDERS
+from fastmask.schema.translation import translate as schema_translation
 
 outlines_core = pytest.importorskip("outlines_core")
 from outlines_core.json_schema import build_regex_from_schema  # noqa: E402
@@ -325,6 +328,29 @@ def test_findings_name_pointer_and_effect():
     ]
 
 
+INSTANCES = {
+    # format: texts that it means, texts that it does not
+    "date": (["2026-11-22", "2024-02-29"], ["2026-13-01", "26-11-22", "\u0662\u0660\u0662\u0666-11-22"]),
+    "time": (["10:00:00Z", "23:59:59.25-01:30"], ["10:00:00", "24:00:00Z", "10:00:00\\.5Z"]),
+    "date-time": (["2026-11-22T10:00:00Z"], ["2026-11-22T10:00:00", "2026-11-22", "12026-11-22T10:00:00Z"]),
+    "uri": (["https://example.org/a?b=c#d"], ["example", 'https://example.org/"', "https://example.org/a b"]),
+    "email": (["ada.l+x@example.org"], ["ada", '"@example.org', "ada@"]),
+}
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FORMATS.items() if fault])
+def test_refused_formats_name_a_pattern_that_does(name):
+    (fault,) = audit(STRING | {"format": name})
+    (pattern,) = re.findall(r'write the pattern "([^"]*)"', fault.effect)
+    schema = STRING | {"pattern": pattern}
+    assert audit(schema) == []
+    meant, others = INSTANCES[name]
+    for text in meant:
+        assert accepts(schema, json.dumps(text))
+        assert is_valid(STRING | {"format": name}, json.dumps(text))
+    assert not any(accepts(schema, json.dumps(text, ensure_ascii=False)) for text in others)
+
+
 def test_findings_come_once_and_in_the_order_of_the_schema():
     item = INTEGER | {"maximum": 3, "minimum": 1}
     schema = {"properties": {"b": {"$ref": "#/$defs/i"}, "a": {"$ref": "#/$defs/i"}, "c": STRING | {"not": NULL}}}
@@ -343,6 +369,88 @@ def test_neighbours_of_references_count_since_2019():
 )
 def test_what_the_translation_refuses_is_no_finding(schema):
     assert audit(schema) == []
+
+
+REFUSED = [
+    # schema that the translation refuses, the place of the fault, words of what is said about it
+    ({"properties": {"a": {"type": "strng"}}}, "/properties/a/type", "'strng' is no type.*'string'"),
+    ({"type": ["null", 3]}, "/type", "3 is no type"),
+    (ARRAY | {"items": {"type": 3}}, "/items/type", "a string or an array of strings, got 3"),
+    ({"anyOf": [{}, False]}, "/anyOf/1", "an object here, got false"),
+    (True, "", "an object here, got true"),
+    ({"properties": {"a": {"not": {}}}}, "/properties/a", "expected one of properties, allOf, "),
+    ({"properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"title": "x"}}}, "/$defs/x", "expected one of"),
+    ({"properties": {"a": {"$ref": "#/$defs/x"}}}, "/properties/a/$ref", "nothing at '#/\\$defs/x'"),
+    ({"enum": "a"}, "/enum", 'an array, got "a"'),
+    ({"properties": []}, "/properties", "an object, got"),
+    (OBJECT | {"additionalProperties": False}, "/additionalProperties", "got false"),
+    (STRING | {"format": "ipv4"}, "/format", "'ipv4' is not known"),
+    (STRING | {"minLength": 3, "maxLength": 2}, "/minLength", "more than maxLength"),
+]
+
+
+@pytest.mark.parametrize(("schema", "pointer", "words"), rows(REFUSED))
+def test_what_the_translation_refuses_has_a_place(schema, pointer, words):
+    with pytest.raises((ValueError, TypeError)):
+        translate(schema)
+    (fault,) = refused(schema)
+    assert fault.pointer == pointer
+    assert re.search(words, fault.effect)
+    with pytest.raises(SchemaError, match=f"translated:\n  {re.escape(pointer or '/')}: .*{words}"):
+        schema_translation(json.dumps(schema))
+
+
+def test_what_is_refused_for_unknown_reasons_is_said_in_one_line():
+    with pytest.raises(SchemaError, match=r"^this JSON schema cannot be translated: [^\n]*$"):
+        schema_translation(json.dumps({"$ref": "#"}))
+
+
+MISSPELT = [
+    # keyword, what was meant, its value
+    ("propertys", "properties", {"a": INTEGER}),
+    ("Properties", "properties", {"a": INTEGER}),
+    ("require", "required", ["a"]),
+    ("additional_properties", "additionalProperties", False),
+    ("maxlength", "maxLength", 3),
+    ("min-items", "minItems", 3),
+    ("item", "items", INTEGER),
+    ("foramt", "format", "uuid"),
+    ("patern", "pattern", "a"),
+    ("type:", "type", "string"),
+    ("oneof", "oneOf", [NULL]),
+    ("ref", "$ref", "#/$defs/x"),
+    ("minimun", "minimum", 3),
+]
+
+
+@pytest.mark.parametrize(("keyword", "meant", "value"), MISSPELT)
+def test_misspelt_keywords_are_found(keyword, meant, value):
+    for schema in ({"anyOf": [NULL]}, {"anyOf": [NULL], "not": {}}, {}):  # whether or not it can be translated
+        wrong = {"properties": {"a~": schema | {keyword: value}}}
+        found = [finding for finding in audit(wrong) if "did you mean" in finding.effect]
+        assert [finding.pointer for finding in found] == [f"/properties/a~0/{keyword}"]
+        assert f"did you mean {meant!r}?" in found[0].effect
+
+
+def test_unknown_keywords_are_annotations():
+    unknown = "note form name unit property options constant axPattern titel descripton _format @type x-type"
+    for keyword in unknown.split():
+        assert audit(STRING | {keyword: "a"}) == [], keyword
+    assert audit(STRING | {"types": ["string"]}) == []  # the keyword that it looks like is there
+
+
+def test_only_keywords_are_misspelt():
+    """Names and values are no keywords, wherever they stand."""
+    slip = {"propertys": {"require": 1}}
+    schema = {
+        "properties": {"require": STRING, "propertys": {"enum": ["minimun"]}, "typ": {"anyOf": [{"const": "patern"}]}},
+        "$defs": {"requires": STRING},
+        "default": slip,
+        "examples": [slip],
+        "x-require": slip,
+    }
+    assert audit(schema) == []
+    assert audit({"enum": ["a"], "examples": [slip], "$comment": "typ"}) == []
 
 
 def test_references_that_fan_out_take_no_time():
@@ -432,6 +540,7 @@ def check_random_schema(schema, data):
     except (ValueError, re.error):
         SEEN["refused by the translation"] += 1
         return
+    assert refused(schema) == []
     if findings or len(regex) > 20_000:
         SEEN["findings" if findings else "too large"] += 1
         return
@@ -443,6 +552,7 @@ def check_random_schema(schema, data):
         assert is_valid(schema, text) or not re.fullmatch(regex, text), text
 
 
+@pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")  # Python's re on patterns of other dialects
 def test_random_schemas_without_findings_accept_valid_json_only():
     SEEN.clear()
     check_random_schema()
@@ -506,7 +616,9 @@ def test_no_invalid_instance_of_the_sample_is_accepted():
                 regex = translate(schema)
             except ValueError:
                 counts["refused by the translation"] += 1
+                counts["refused without a place"] += not refused(schema)
                 continue
+            assert refused(schema) == []
             counts["accepted"] += 1
             separators = [(",", ":"), (", ", ": ")]
             texts = [json.dumps(t["data"], separators=s, ensure_ascii=False) for t in tests for s in separators]
@@ -526,5 +638,6 @@ def test_no_invalid_instance_of_the_sample_is_accepted():
     assert wrong == []
     assert counts["invalid instances refused"] > 450  # or else it would prove nothing
     assert counts["accepted"] >= 310
+    assert counts["refused without a place"] < counts["refused by the translation"] / 2
     assert counts["right on all instances"] >= 270
     assert counts["not matched: too large"] <= 20

@@ -17,9 +17,9 @@ from fastmask import _core, outlines
 from fastmask.characters import Characters
 from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
 from fastmask.distances import Distances
-from fastmask.errors import InputError, InputTypeError, TokenRangeError, VocabularyError
+from fastmask.errors import FileFormatError, InputError, InputTypeError, TokenRangeError, VocabularyError
 from fastmask.forced import ForcedBytes
-from fastmask.regex import MAX_BYTES, compile_regex, literal
+from fastmask.regex import MAX_BYTES, compile_regex, literal, require_options
 from fastmask.rows import (
     BOOL,
     INT32,
@@ -31,7 +31,7 @@ from fastmask.rows import (
     strings,
     writable,
 )
-from fastmask.schema import require_enforced, require_translatable, schema_text
+from fastmask.schema import require_enforced, require_translatable, schema_text, translate
 from fastmask.transitions import MAX_TABLE_BYTES, Transitions
 from fastmask.vocabulary import Vocabulary
 from fastmask.walks import Walks
@@ -87,10 +87,12 @@ class Constraint(Walks):
         """The JSON texts that satisfy a schema.
 
         Args:
-            schema: a pydantic model, anything ``pydantic.TypeAdapter`` takes, a JSON-schema dict, or its text.
+            schema: a pydantic model, anything ``pydantic.TypeAdapter`` takes, a JSON-schema dict, its text, or the
+                ``pathlib.Path`` of a file with that text.
             vocabulary: the model's vocabulary.
             whitespace: regular expression of what may stand between the parts of the JSON; ``None``: one space
-                or none (``json.dumps`` with any of its usual separators fits; an indented text does not).
+                or none (``json.dumps`` with any of its usual separators fits; an indented text does not);
+                ``r"[ \\t\\n\\r]*"``: all that JSON allows.
             strict: refuse a schema of which a part would not be enforced; ``False`` warns instead.
             options: the builder and its budgets, as for :meth:`from_regex`.
 
@@ -99,15 +101,17 @@ class Constraint(Walks):
             UnsupportedSchemaError: with ``strict``, a keyword would silently be dropped or weakened.
             CompileLimitError: a budget was passed.
             RegexError: ``whitespace`` does not parse, or no text at all satisfies the schema.
-            InputError, InputTypeError: an option out of range, a ``vocabulary`` that is none, or a schema of a type
-                of which pydantic makes none.
+            InputError, InputTypeError: an option unknown or out of range, a ``whitespace`` that JSON does not allow,
+                a ``vocabulary`` that is none, or a schema of a type of which pydantic makes none.
+            OSError: the schema's file cannot be read.
         """
         _require(vocabulary)
+        require_options("from_schema", options, "whitespace", "strict")
         text = schema_text(schema)
         require_enforced(text, strict)
         require_translatable(text, options.get("max_bytes", MAX_BYTES))
-        regex = outlines.schema_to_regex(text, whitespace)
-        name = getattr(schema, "__name__", None)
+        regex = translate(text, whitespace)
+        name = schema.name if isinstance(schema, Path) else getattr(schema, "__name__", None)
         source = f"schema {name}" if name else "a JSON schema"
         return cls(vocabulary, compile_regex(regex, **options), source)
 
@@ -127,10 +131,11 @@ class Constraint(Walks):
         Raises:
             RegexError: the pattern does not parse, or matches no text at all.
             CompileLimitError: a budget was passed.
-            InputError, InputTypeError: an option out of range, a pattern that is no string, or a ``vocabulary`` that
-                is none.
+            InputError, InputTypeError: an option unknown or out of range, a pattern that is no string, or a
+                ``vocabulary`` that is none.
         """
         _require(vocabulary)
+        require_options("from_regex", options)
         automaton = compile_regex(regex, **options)
         shown = regex if len(regex) <= 60 else regex[:60] + "…"
         return cls(vocabulary, automaton, f"regex {shown!r}")
@@ -140,12 +145,13 @@ class Constraint(Walks):
         """Exactly one of the given texts. ``options`` as for :meth:`from_regex`.
 
         Raises:
-            InputTypeError: ``choices`` that are no list of strings, or a ``vocabulary`` that is none.
+            InputTypeError: ``choices`` that are no list of strings, an unknown option, or no ``vocabulary``.
             InputError: no choice at all, or an option out of range.
             RegexError: a choice that is no Unicode text.
             CompileLimitError: a budget was passed.
         """
         _require(vocabulary)
+        require_options("from_choices", options)
         listed = strings(choices, "choices")
         if not listed:
             raise InputError("choices is empty: a constraint needs at least one text")
@@ -182,13 +188,16 @@ class Constraint(Walks):
         """The constraint that :meth:`save` wrote, with the same state numbers.
 
         Raises:
-            FileFormatError: the file is no constraint, is damaged or has another version.
+            FileFormatError: the file, which is named, is no constraint, is damaged or has another version.
             VocabularyError: it was made for another vocabulary.
             InputTypeError: a ``vocabulary`` that is none.
             OSError: it cannot be read.
         """
         _require(vocabulary)
-        return _restore(Path(path).read_bytes(), vocabulary, f"file {Path(path).name}")
+        try:
+            return _restore(Path(path).read_bytes(), vocabulary, f"file {Path(path).name}")
+        except (FileFormatError, VocabularyError) as error:
+            raise type(error)(f"{path}: {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the constraint, without its vocabulary, to one file; the format is told in ``constraint_file.py``.
@@ -198,11 +207,12 @@ class Constraint(Walks):
         Raises:
             OSError: it cannot be written.
         """
-        target = Path(path)
-        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+        partial = Path(f"{Path(path)}.{os.getpid()}.partial")
         try:
             partial.write_bytes(self._to_bytes())
-            partial.replace(target)
+            partial.replace(path)
+        except OSError as error:  # whose name would be the partial file's
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         finally:
             partial.unlink(missing_ok=True)
 

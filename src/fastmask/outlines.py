@@ -44,7 +44,8 @@ def schema_to_regex(schema: str, whitespace: str | None = None) -> str:
     try:
         regex: str = build_regex_from_schema(schema, whitespace)
     except (ValueError, TypeError) as error:
-        raise SchemaError(f"this JSON schema cannot be translated: {error}") from error
+        reason = str(error).splitlines()[0]  # the others ask for an issue in outlines-core's tracker
+        raise SchemaError(f"this JSON schema cannot be translated: {reason[:200]}") from error
     return regex
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -43,6 +43,12 @@ __all__ = [
 
 
 INT32, INT64, BOOL = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.bool_)
+
+# What to write where a text was given for integers.
+_IN_PLACE_OF_TEXT = {
+    "tokens": 'tokenizer(texts)["input_ids"] gives the ids of texts',
+    "start": 'con.after("…") is the constraint that waits for a text',
+}
 
 
 class After(NamedTuple):
@@ -193,6 +199,8 @@ def _rows_of_list(tokens: Any) -> TokenRows:
 
 
 def _rows_of_anything(tokens: Any) -> TokenRows:
+    if isinstance(tokens, Mapping):
+        raise InputTypeError(f'tokens must be rows of integers, got a {type(tokens).__name__}: give its "input_ids"')
     try:
         rows: Sequence[Any] = list(tokens)
         sizes = [len(row) for row in rows]
@@ -294,7 +302,9 @@ def _integers(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     if array.size == 0 and array.dtype == np.float64:  # what numpy makes of an empty list
         return array.astype(np.int64)
     if array.dtype.kind not in "iu":
-        raise InputTypeError(f"{name} must be integers, got dtype {array.dtype}")
+        text = array.dtype.kind in "US" and name in _IN_PLACE_OF_TEXT
+        got = f"text: {_IN_PLACE_OF_TEXT[name]}" if text else f"dtype {array.dtype}"
+        raise InputTypeError(f"{name} must be integers, got {got}")
     if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
         raise InputError(f"{name} hold numbers beyond 63 bits")
     return array.astype(np.int64)

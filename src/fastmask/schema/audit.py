@@ -7,9 +7,10 @@ How the translation reads a schema: the first keyword of :data:`DECIDERS` that i
 are not looked at, except those that it reads itself (``properties`` reads ``required``, ``type`` reads what belongs to
 the types it names). So a schema is sound if, at every place that the translation visits,
 
-1. what the deciding keyword becomes is right by itself (:class:`_Audit`, one method for each), and
+1. what the deciding keyword becomes is right by itself (:class:`_Audit`, one method for each),
 2. every other assertion (:data:`ASSERTIONS`) refuses nothing, concerns kinds of value that cannot come out there, or
-   is satisfied anyway (:data:`SATISFIED`).
+   is satisfied anyway (:data:`SATISFIED`), and
+3. no unknown keyword looks like a slip for one that asserts something (:mod:`misspelt`).
 
 Where JSON Schema leaves room, the stricter reading holds: ``format`` is an assertion, and patterns mean what ECMA-262
 says (``\\d`` is ``[0-9]``).
@@ -22,11 +23,14 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from fastmask.errors import SchemaError
+from fastmask.schema.findings import Finding, Path, finding
+from fastmask.schema.formats import FORMATS
+from fastmask.schema.misspelt import meant_keyword
+from fastmask.schema.refused import refusal
 from fastmask.schema.rules import (
     ANYTHING,
     ARRAY,
     ASSERTIONS,
-    FORMATS,
     NUMBER,
     OBJECT,
     REFERENCE_LIMIT,
@@ -47,18 +51,7 @@ from fastmask.schema.rules import (
 )
 from fastmask.schema.spelling import constant_fault, pattern_fault
 
-__all__ = ["Finding", "audit"]
-
-Path = tuple[str | int, ...]  # keys and list positions, from the root of the schema
-
-
-class Finding(NamedTuple):
-    """One keyword that the translation would not enforce."""
-
-    pointer: str
-    """RFC 6901 JSON pointer to the keyword; of an empty schema, to itself."""
-    effect: str
-    """What would have happened, a sentence."""
+__all__ = ["audit", "refused"]
 
 
 def audit(schema: Schema | bool) -> list[Finding]:
@@ -67,12 +60,22 @@ def audit(schema: Schema | bool) -> list[Finding]:
     Only what the translation visits is audited: targets of ``$ref`` where they are used, unused definitions never.
     What the translation refuses by itself (``false``, unknown types, …) is no finding.
     """
+    return _audited(schema)[0]
+
+
+def refused(schema: Schema | bool) -> list[Finding]:
+    """The parts of a schema that the translation gives up for, as far as we know its reasons."""
+    return _audited(schema)[1]
+
+
+def _audited(schema: Schema | bool) -> tuple[list[Finding], list[Finding]]:
     try:
         schema = json.loads(json.dumps(schema))  # as the translation gets it: no tuples, no names but strings
-        outcome = _Audit(schema).visit(schema, (), depth=0, bare=False) if isinstance(schema, dict) else None
+        read = _Audit(schema if isinstance(schema, dict) else {})
+        outcome = read.visit(schema, (), depth=0, bare=False)
     except RecursionError:
         raise SchemaError("the schema is nested too deeply to be audited; flatten it") from None
-    return list(outcome.findings) if outcome else []
+    return list(outcome.findings) if outcome else [], list(dict.fromkeys(read.refused))
 
 
 class _Outcome(NamedTuple):
@@ -93,6 +96,7 @@ class _Audit:
         draft = re.search(r"draft-0([3-7])", str(root.get("$schema")))
         self.reference_stands_alone = bool(draft)  # until draft 7, the neighbours of $ref do not count
         self.id_keyword = "id" if draft and draft[1] in "34" else "$id"
+        self.refused: list[Finding] = []  # places that the translation gives up for
         self.outcomes: dict[tuple[Path, int, bool], _Outcome | None] = {}
 
     def visit(self, node: Any, path: Path, depth: int, bare: bool) -> _Outcome | None:
@@ -103,13 +107,16 @@ class _Audit:
         key = (path, depth, bare)
         if key not in self.outcomes:
             outcome = self._decide(node, path, depth, bare)
-            self.outcomes[key] = outcome and self._with_dropped(outcome, node, path)
+            self.outcomes[key] = outcome and _with_misspelt(self._with_dropped(outcome, node, path), node, path)
         return self.outcomes[key]
 
     def _decide(self, node: Any, path: Path, depth: int, bare: bool) -> _Outcome | None:
+        if reason := refusal(node, self.root):
+            keyword, why = reason
+            self.refused.append(finding((*path, keyword) if keyword else path, why))
         if node == {}:
             lost = "its alternatives would not be held together: text cut off after 'true' would be accepted"
-            return _outcome(ANYTHING, [_finding(path, lost)] if bare else [])
+            return _outcome(ANYTHING, [finding(path, lost)] if bare else [])
         match decider := decider_of(node):
             case None:
                 return REFUSED
@@ -136,7 +143,7 @@ class _Audit:
             kinds = ANYTHING - kinds_of_type(node["type"]) if keyword == "type" else rule.kinds
             if outcome.kinds & kinds and not rule.idle(node[keyword]) and not (satisfied and satisfied(node)):
                 lost = f"it would be ignored{beside}: {rule.lost} would be accepted"
-                findings.append(_finding((*path, keyword), lost))
+                findings.append(finding((*path, keyword), lost))
         return _outcome(outcome.kinds, findings)
 
     def _properties(self, node: Schema, path: Path, depth: int) -> _Outcome:
@@ -144,13 +151,13 @@ class _Audit:
         for name, schema in node["properties"].items():
             place = (*path, "properties", name)
             if re.search(r'["\\\x00-\x1f]', name):
-                findings.append(_finding(place, "its name would stand in the text unescaped"))
+                findings.append(finding(place, "its name would stand in the text unescaped"))
             outcome = self.visit(schema, place, depth, bare=True)
             if outcome:
                 findings += outcome.findings
             elif name in always_present(node):
                 lost = f"{name!r} would be left out: what it holds lies behind more than {REFERENCE_LIMIT} references"
-                findings.append(_finding((*path, "required"), lost))
+                findings.append(finding((*path, "required"), lost))
         return _outcome(OBJECT, findings)
 
     def _list(self, schemas: list[Any], path: Path, depth: int) -> _Outcome | None:
@@ -163,32 +170,33 @@ class _Audit:
         if keyword == "prefixItems":
             return _outcome(ARRAY, findings)
         if not schemas:
-            findings.append(_finding(path, "the empty text would be accepted, which is no JSON"))
+            findings.append(finding(path, "the empty text would be accepted, which is no JSON"))
         if keyword == "allOf" and len(schemas) > 1:
-            findings.append(_finding(path, "texts of its schemas would be accepted one after the other"))
+            findings.append(finding(path, "texts of its schemas would be accepted one after the other"))
         if keyword == "oneOf":
             pairs = itertools.permutations(range(len(schemas)), 2)
             if pair := next((pair for pair in pairs if not self._excludes(*(schemas[i] for i in pair))), None):
                 lost = "values of schema {} would be accepted even where schema {} admits them, too".format(*pair)
-                findings.append(_finding(path, lost))
+                findings.append(finding(path, lost))
         return _outcome(frozenset().union(*(outcome.kinds for outcome in outcomes if outcome)), findings)
 
     def _constants(self, values: list[Any], path: Path) -> _Outcome:
         faults = [fault for fault in map(constant_fault, values) if fault]
         if not values:
             faults = ["the empty text would be accepted, which is no JSON"]
-        return _outcome(map(kind, values), [_finding(path, fault) for fault in faults])
+        return _outcome(map(kind, values), [finding(path, fault) for fault in faults])
 
     def _reference(self, reference: str, path: Path, depth: int, bare: bool) -> _Outcome | None:
         if depth == REFERENCE_LIMIT:
             return None
         if not re.fullmatch(r"#(/[^/~%]+)*", reference):
             lost = "it would be followed word by word through this document, wherever that leads"
-            return _outcome(ANYTHING, [_finding(path, lost)])
+            return _outcome(ANYTHING, [finding(path, lost)])
         if self._inside_resource(path):
             lost = "it would be followed from the root of the document, not from the '$id' around it"
-            return _outcome(ANYTHING, [_finding(path, lost)])
-        return self.visit(follow(self.root, reference), tuple(reference.split("/")[1:]), depth + 1, bare)
+            return _outcome(ANYTHING, [finding(path, lost)])
+        target = follow(self.root, reference)
+        return REFUSED if target is None else self.visit(target, tuple(reference.split("/")[1:]), depth + 1, bare)
 
     def _inside_resource(self, path: Path) -> bool:
         """Whether `path` passes a schema, below the root, with an identifier of its own."""
@@ -204,9 +212,10 @@ class _Audit:
         kinds = kinds_of_type(node["type"])
         findings: list[Finding] = []
         if node["type"] == []:
-            findings.append(_finding((*path, "type"), "the empty text would be accepted, which is no JSON"))
+            findings.append(finding((*path, "type"), "the empty text would be accepted, which is no JSON"))
         for keyword, holder, limit in (("items", ARRAY, "maxItems"), ("additionalProperties", OBJECT, "maxProperties")):
-            if kinds & holder and keyword in node and not count(node, limit, high=0):
+            left_open = keyword == "additionalProperties" and node.get(keyword) is True  # as if it were not there
+            if kinds & holder and keyword in node and not left_open and not count(node, limit, high=0):
                 outcome = self.visit(node[keyword], (*path, keyword), depth, bare=keyword != "items")
                 if outcome is None:
                     return None
@@ -216,11 +225,11 @@ class _Audit:
             value = str(node.get(keyword))
             fault = pattern_fault(value) if keyword == "pattern" else FORMATS.get(value)
             if fault:
-                findings.append(_finding((*path, keyword), fault))
+                findings.append(finding((*path, keyword), fault))
         for part in ("Fraction", "Exponent"):  # extensions of the translation
             low, high = f"minDigits{part}", f"maxDigits{part}"
             if kinds >= NUMBER and count(node, high, low=1) and not count(node, low, low=1):
-                findings.append(_finding((*path, high), "numbers that end before these digits would be accepted"))
+                findings.append(finding((*path, high), "numbers that end before these digits would be accepted"))
         return _outcome(kinds, findings)
 
     # What the branches of oneOf may have in common
@@ -261,10 +270,13 @@ def _admitted(node: Schema) -> Kinds:
     return kinds & kinds_of_type(node["type"]) if "type" in node else kinds
 
 
+def _with_misspelt(outcome: _Outcome, node: Any, path: Path) -> _Outcome:
+    findings = list(outcome.findings)
+    for keyword in node if isinstance(node, dict) else ():
+        if meant := meant_keyword(keyword, node):
+            findings.append(finding((*path, keyword), f"it is unknown and ignored: did you mean {meant!r}?"))
+    return _outcome(outcome.kinds, findings)
+
+
 def _outcome(kinds: Iterable[str], findings: Iterable[Finding]) -> _Outcome:
     return _Outcome(frozenset(kinds), tuple(dict.fromkeys(findings)))
-
-
-def _finding(path: Path, effect: str) -> Finding:
-    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
-    return Finding("".join("/" + step for step in steps), effect)

@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from fastmask.schema.formats import FORMATS, OTHER_FORMATS
+
 __all__ = [
     "ANYTHING",
     "ARRAY",
     "ASSERTIONS",
     "DECIDERS",
-    "FORMATS",
     "NUMBER",
     "OBJECT",
     "REFERENCE_LIMIT",
@@ -94,20 +95,6 @@ DECIDERS: dict[str, type | tuple[type, ...]] = {
     "type": (str, list),
 }
 REFERENCE_LIMIT = 4  # references within references; a property that needs more is left out
-FORMATS = {
-    # The formats that it translates, and what is wrong with that.
-    "date-time": "times without an offset, 31 February and years of any length would be accepted",
-    "date": "31 February and digits outside of ASCII would be accepted",
-    "time": "times without an offset, and a backslash before a fraction, which is no JSON, would be accepted",
-    "uri": "unescaped quotes and backslashes would be accepted, which is no JSON",
-    "email": "unescaped quotes, backslashes and control characters would be accepted, which is no JSON",
-    "uuid": None,
-}
-OTHER_FORMATS = (
-    # Those of JSON Schema that it refuses, unless it overlooks them. Any other format asserts nothing.
-    *("duration", "hostname", "idn-hostname", "idn-email", "ipv4", "ipv6", "uri-reference", "iri", "iri-reference"),
-    *("uri-template", "json-pointer", "relative-json-pointer", "regex"),
-)
 
 
 class _Assertion(NamedTuple):

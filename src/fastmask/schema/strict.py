@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import warnings
 
-from fastmask.errors import UnsupportedSchemaError, UnsupportedSchemaWarning
+from fastmask.errors import InputTypeError, UnsupportedSchemaError, UnsupportedSchemaWarning
 from fastmask.schema.audit import audit
+from fastmask.schema.findings import listing
 
 __all__ = ["require_enforced"]
-
-_LISTED_FINDINGS = 5  # of a schema's faults; a message is no report
 
 
 def require_enforced(schema: str, strict: bool) -> None:
@@ -18,14 +17,14 @@ def require_enforced(schema: str, strict: bool) -> None:
 
     Raises:
         UnsupportedSchemaError: with ``strict``; names the JSON pointer of each such part and what would happen.
+        InputTypeError: ``strict`` is neither true nor false.
     """
+    if not isinstance(strict, bool):
+        raise InputTypeError(f"strict must be True or False, got {strict!r}")
     findings = audit(json.loads(schema))
     if not findings:
         return
-    listed = [f"  {finding.pointer or '/'}: {finding.effect}" for finding in findings[:_LISTED_FINDINGS]]
-    if len(findings) > _LISTED_FINDINGS:
-        listed.append(f"  … and {len(findings) - _LISTED_FINDINGS} more")
-    found = "a part of this schema would not be enforced:\n" + "\n".join(listed)
+    found = f"a part of this schema would not be enforced:\n{listing(findings)}"
     if strict:
         raise UnsupportedSchemaError(f"{found}\nSay it in other keywords, or pass strict=False and validate afterwards")
     warnings.warn(found, UnsupportedSchemaWarning, stacklevel=3)
