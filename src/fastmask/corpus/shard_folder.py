@@ -28,6 +28,7 @@ __all__ = ["Shard", "ShardFolder"]
 NOTE = b"fastmask"  # the key in Parquet's metadata
 SHARD = re.compile(r"part-(\d{5,})\.parquet")
 ROW_GROUP_BYTES = 1 << 25
+NOTED = 2  # which counts a note holds; a run that noted others cannot be gone on with
 
 
 @dataclass
@@ -63,7 +64,7 @@ class ShardFolder:
             if type(source.fs) is type(self._fs) and source.path.startswith(f"{self._path}/"):
                 raise CorpusError(f"{source.name} is a part of the corpus and lies in {self._name}: write elsewhere")
         self._sources = records.sources
-        self._run = records.identity() | settings
+        self._run = {"form of a shard's note": NOTED} | records.identity() | settings
         self._schema: pa.Schema | None = None
         self._local = isinstance(self._fs, LocalFileSystem)
 

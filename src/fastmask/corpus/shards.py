@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from tqdm import tqdm
 
-from fastmask.corpus.problems import settle
+from fastmask.corpus.problems import settle, warn_if_all
 from fastmask.corpus.records import START, Problem, RecordReader, Records
 from fastmask.corpus.shard_folder import Shard, ShardFolder
 from fastmask.corpus.summary import Summary
@@ -55,7 +55,8 @@ def write_shards(
         progress: a bar with rates and what is left, in bytes of the corpus; ``None``: if stderr is a terminal.
 
     Returns:
-        The counts of the whole corpus, those of earlier runs among them.
+        The counts of the whole corpus, those of earlier runs among them. A warning tells where no record is without an
+        error.
 
     Raises:
         CorpusError: a broken record, unless ``records`` skips or keeps them; ``out`` holds shards of other inputs or
@@ -80,6 +81,7 @@ def write_shards(
             )
             total.add(shard.summary)
             start, position = shard.end, shard.position
+    warn_if_all(total.errors, total.read, total.problems[0] if total.problems else "")
     return total
 
 
