@@ -256,7 +256,8 @@ def test_a_schema_in_each_record(folder, tmp_path):
     ended = fastmask("check", path, "--schema-column", "schema", "--tokenizer", folder, "--json")
     report = json.loads(ended.stdout)
     assert report["verdicts"] == {"complete": 2, "error": 1, "broken": 1}
-    assert any("/minimum" in finding["message"] for finding in report["findings"])
+    (refused,) = [finding["message"] for finding in report["findings"] if "/minimum" in finding["message"]]
+    assert "pass --no-strict and" in refused
     assert any('got "n"' in finding["message"] for finding in report["findings"])
     out = tmp_path / "out"
     assert fastmask("annotate", path, "--schema-column", "schema", "--tokenizer", folder, "--out", out).exit_code == 0

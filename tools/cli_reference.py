@@ -27,14 +27,14 @@ progress, no summary). Errors and warnings go to stderr. Colours are for termina
 |---|---|
 | `inspect` | `states`, `masks`, `bytes`, `vocab_size`, `allowed_tokens_median`, `compile_ms`, `all_masks_ms`, `fingerprint`, `regex` |
 | `check` | `records`, `tokens`, `verdicts` (counts), `skipped`, `respelled`, `passed`, `findings`: a list of `place`, `verdict`, `token`, `character`, `before`, `message` |
-| `annotate` | `read`, `written`, `skipped`, `broken`, `tokens`, `shards`, `problems`: a list of [[file, record, line], message]; with `--engine ray`, `written` alone |
-| `report` | `out`, `records`, `tokens`, `verdicts` (counts) |
+| `annotate` | of the whole corpus, in however many runs: `read`, `written`, `skipped`, `errors` (records that could not be read or judged), `tokens`, `verdicts` (counts of what was written), `shards`, `problems`: a list of [[file, record, line], message], the first 100; with `--engine ray`, `written` alone |
+| `report` | `out`, `records`, `tokens`, `verdicts` (counts), `left_out` (records that are in none of these), `problems`: as those of `annotate` |
 
 | exit code | |
 |---|---|
 | 0 | done; of `check`: every record is complete |
 | 1 | of `check`: a record is broken, cut off or cannot be judged; of any: whoever read the output stopped reading |
-| 2 | a mistake or a file, a schema, a tokenizer that cannot be had: one message on stderr says which, and nothing is on stdout |
+| 2 | a mistake, a corpus without a record, or a file, a schema, a tokenizer that cannot be had; of `report`: no record could be judged. One message on stderr says which, and nothing is on stdout |
 | 130 | stopped by Ctrl-C; `annotate` goes on where it was when it is started again |
 """
 
