@@ -1,17 +1,17 @@
 """Builds the C++ kernel; everything static about the package stands in pyproject.toml."""
 
 import os
-import sys
 from glob import glob
 
-from pybind11.setup_helpers import ParallelCompile, Pybind11Extension
+from pybind11.setup_helpers import WIN, ParallelCompile, Pybind11Extension
 from setuptools import setup
 
+# WIN is Microsoft's compiler: MinGW's Python, which builds with GCC, is not meant.
 # /O2 and -O3 without any -march: one build runs on every machine of its architecture.
-COMPILE_ARGS = ["/O2", "/utf-8"] if sys.platform == "win32" else ["-O3", "-Wall", "-Wextra"]
+COMPILE_ARGS = ["/O2", "/utf-8"] if WIN else ["-O3", "-Wall", "-Wextra"]
 # Rounding is the same on machines with fused multiply-add and without.
-FLOAT_ARGS = [] if sys.platform == "win32" else ["-ffp-contract=off"]
-LINK_ARGS = [] if sys.platform == "win32" else ["-pthread"]
+FLOAT_ARGS = [] if WIN else ["-ffp-contract=off"]
+LINK_ARGS = [] if WIN else ["-pthread"]
 
 # FASTMASK_SANITIZE=address,undefined or =thread: a build that watches itself (make test-asan, make test-tsan).
 SANITIZE = os.environ.get("FASTMASK_SANITIZE")

@@ -45,6 +45,12 @@ class Automaton {
     return next_[(static_cast<size_t>(state) << shift_) | class_of_[byte]];
   }
 
+  // The same by the byte's class, 0 … num_classes()-1: bytes of one class lead every state to the same state.
+  State step_by_class(State state, int32_t byte_class) const {
+    return next_[(static_cast<size_t>(state) << shift_) | byte_class];
+  }
+  int32_t class_of(uint8_t byte) const { return class_of_[byte]; }
+
   // Groups of characters of which any text leaves the state as it is.
   TextGroups loops(State state) const { return loops_[state]; }
 

@@ -149,6 +149,24 @@ void gather_bools(MaskTable& table, const State* states, int64_t count, uint8_t*
   });
 }
 
+void gather_within(const TokenAutomaton& automaton, const int32_t* distances, const State* states,
+                   const int64_t* limits, int64_t count, uint8_t* out) {
+  const int64_t vocab_size = automaton.vocab_size();
+  parallel_for(count, 1, [&](int64_t begin, int64_t end) {
+    std::vector<Move> moves;
+    for (int64_t i = begin; i < end; ++i) {
+      uint8_t* row = out + i * vocab_size;
+      std::fill_n(row, vocab_size, static_cast<uint8_t>(limits[i] >= 0 && states[i] == kFree));
+      if (limits[i] < 0 || states[i] == kFree) continue;
+      if (states[i] >= kInitial) automaton.list_moves(states[i], moves);
+      for (const Move& move : moves) row[move.token] = distances[move.to] != kNoWay && distances[move.to] <= limits[i];
+      if (automaton.is_final(states[i]))
+        for (Token eos : automaton.eos_ids()) row[eos] = 1;
+      moves.clear();
+    }
+  });
+}
+
 template <class Element>
 void select_scores(MaskTable& table, const State* states, const int64_t* rows, int64_t count,
                    const Scores<Element>& scores, uint8_t* kept) {

@@ -61,6 +61,12 @@ void advance(const TokenAutomaton& automaton, const State* states, const TokenId
 void gather_packed(MaskTable& table, const State* states, int64_t count, uint32_t* out);
 void gather_bools(MaskTable& table, const State* states, int64_t count, uint8_t* out);
 
+// Tokens that leave room, [count, vocab_size], 0 or 1: those after which, by `distances` (see TokenAutomaton), the text may
+// end at most limits[i] tokens later. Unlike a mask's, a row may be empty: EOS is in it only where it leads to kDone.
+// States are below num_states(). Each row costs its state's moves.
+void gather_within(const TokenAutomaton& automaton, const int32_t* distances, const State* states,
+                   const int64_t* limits, int64_t count, uint8_t* out);
+
 // Scores of the next token, a row of `width` ≥ vocab_size elements for each state: what is allowed is copied, all
 // else set to `forbidden`. State i is that of row rows[i], or of row i where `rows` is null; rows of no state are
 // left as they are. `out` may be `in`. See MaskRow::select for what an element is, and for `kept` [count], 0 or 1.

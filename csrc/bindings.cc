@@ -204,6 +204,31 @@ py::tuple token_classes(const Engine& engine, int64_t max_bytes) {
   return py::make_tuple(to_array(classes.class_of), next);
 }
 
+Array<int32_t> distances(const Engine& engine) {
+  std::vector<int32_t> found;
+  {
+    const py::gil_scoped_release unlock;
+    found = engine.automaton->distances();
+  }
+  return to_array(found);
+}
+
+// bool [N, vocab_size], see gather_within.
+Array<bool> within(const Engine& engine, const Array<int32_t>& distances, const Array<State>& states,
+                   const Array<int64_t>& limits) {
+  const State num_states = engine.automaton->num_states();
+  require_length(distances.size(), num_states, "distances");
+  require_length(limits.size(), states.size(), "limits");
+  for (py::ssize_t i = 0; i < states.size(); ++i)
+    if (states.data()[i] < 0 || states.data()[i] >= num_states)
+      throw Error(ErrorKind::kTokenRange, "state " + std::to_string(states.data()[i]) + " is none of this constraint");
+  Array<bool> rows({states.size(), static_cast<py::ssize_t>(engine.automaton->vocab_size())});
+  auto* out = reinterpret_cast<uint8_t*>(rows.mutable_data());
+  const py::gil_scoped_release unlock;
+  gather_within(*engine.automaton, distances.data(), states.data(), limits.data(), states.size(), out);
+  return rows;
+}
+
 Array<int32_t> row_numbers(Engine& engine) {
   std::vector<int32_t> numbers;
   {
@@ -244,6 +269,9 @@ void define_engine(py::module_& m) {
       .def("advance", &advance_states<int32_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("advance", &advance_states<int64_t>, py::arg("states").noconvert(), py::arg("tokens").noconvert())
       .def("token_classes", &token_classes, py::arg("max_bytes"))
+      .def("distances", &distances)
+      .def("within", &within, py::arg("distances").noconvert(), py::arg("states").noconvert(),
+           py::arg("limits").noconvert())
       .def("row_numbers", &row_numbers)
       .def("packed_rows", &packed_rows, py::arg("states").noconvert(), py::arg("out").noconvert())
       .def("allows", &allows, py::arg("states").noconvert(), py::arg("tokens").noconvert())

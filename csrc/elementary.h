@@ -24,8 +24,8 @@ FASTMASK_INLINE float normal_of(float x) {
   return as_float(std::max(as_bits(x), as_bits(std::numeric_limits<float>::min())));
 }
 
-// e^x for x ≤ 0, to 1 in the last place; 0 below kLowestExponent; NaN for NaN. The reduction to
-// n·ln 2 + r is the usual one of Cody and Waite, the polynomial that of Cephes' expf (S. L. Moshier).
+// e^x for x ≤ 0, to 1 in the last place (to 1.2 where fused() rounds twice); 0 below kLowestExponent; NaN for NaN. The
+// reduction to n·ln 2 + r is the usual one of Cody and Waite, the polynomial that of Cephes' expf (S. L. Moshier).
 FASTMASK_INLINE float exp_of(float x) {
   constexpr float kShift = 12582912.0f;  // 1.5·2^23: adding it rounds to an integer, kept in the lowest bits
   const float shifted = fused(x, 1.44269504f, kShift);

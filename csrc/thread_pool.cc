@@ -171,6 +171,7 @@ struct PoolSlot {
 
 PoolSlot* g_slot = nullptr;
 
+#if !defined(_WIN32)
 // The child of a fork has the parent's memory but none of its worker threads, and a mutex may have been held
 // by one of them: the old slot is left as it is (leaked, once a fork) and a new one begun.
 void renew_after_fork() {
@@ -178,6 +179,7 @@ void renew_after_fork() {
   fresh->threads = g_slot->threads;
   g_slot = fresh;
 }
+#endif
 
 PoolSlot& slot() {
   static const bool ready = [] {

@@ -22,6 +22,8 @@ struct Move {
   State to;
 };
 
+constexpr int32_t kNoWay = -1;  // a distance
+
 class TokenAutomaton {
  public:
   virtual ~TokenAutomaton() = default;
@@ -44,6 +46,10 @@ class TokenAutomaton {
   // Replaces `moves` by the tokens of text that may come in one of the text's own states (≥ kInitial), in any order,
   // each once. EOS is not among them, see after_eos; every token left out leads to kDead.
   virtual void list_moves(State state, std::vector<Move>& moves) const = 0;
+
+  // Fewest tokens [num_states] from each state to one where the text may end, EOS not counted: 0 there, for kDone and
+  // kFree; kNoWay where no tokens lead to one, and for kDead. Can be interrupted.
+  virtual std::vector<int32_t> distances() const = 0;
 };
 
 // What EOS does, the same in every kind of automaton.

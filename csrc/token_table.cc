@@ -1,6 +1,7 @@
 #include "token_table.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <tuple>
 
@@ -122,6 +123,27 @@ void TokenTable::fill_row(State state, uint32_t* row) const {
 void TokenTable::list_moves(State state, std::vector<Move>& moves) const {
   moves.clear();
   for (int64_t t = begin_[state]; t < begin_[state + 1]; ++t) moves.push_back({tokens_[t], targets_[t]});
+}
+
+// A breadth-first search from the ends backwards.
+std::vector<int32_t> TokenTable::distances() const {
+  std::vector<int64_t> begin(num_states() + 1, 0);  // into `sources`: the states that lead to each, once a token
+  for (State to : targets_) ++begin[to + 1];
+  std::partial_sum(begin.begin(), begin.end(), begin.begin());
+  std::vector<State> sources(targets_.size());
+  std::vector<int64_t> cursor(begin.begin(), begin.end() - 1);
+  for (State s = kInitial; s < num_states(); ++s)
+    for (int64_t t = begin_[s]; t < begin_[s + 1]; ++t) sources[cursor[targets_[t]]++] = s;
+
+  std::vector<int32_t> distances(num_states(), kNoWay);
+  std::vector<State> reached;
+  for (State s = kInitial; s < num_states(); ++s)
+    if (is_final(s)) distances[s] = 0, reached.push_back(s);
+  for (size_t i = 0; i < reached.size(); ++i)
+    for (int64_t k = begin[reached[i]]; k < begin[reached[i] + 1]; ++k)
+      if (distances[sources[k]] == kNoWay) distances[sources[k]] = distances[reached[i]] + 1, reached.push_back(sources[k]);
+  distances[kFree] = distances[kDone] = 0;
+  return distances;
 }
 
 size_t TokenTable::nbytes() const {

@@ -39,6 +39,7 @@ class TokenTable final : public TokenAutomaton {
   int64_t walk(const int64_t* tokens, int64_t count, State state, State* out) const override;
   void fill_row(State state, uint32_t* row) const override;
   void list_moves(State state, std::vector<Move>& moves) const override;
+  std::vector<int32_t> distances() const override;
 
  private:
   State next(State state, Token token) const;

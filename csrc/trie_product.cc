@@ -1,6 +1,7 @@
 #include "trie_product.h"
 
 #include "bitmask.h"
+#include "distances.h"
 
 namespace fastmask {
 namespace {
@@ -86,5 +87,8 @@ void TrieProduct::list_moves(State state, std::vector<Move>& moves) const {
   });
   if (automaton_->is_open(state)) for_specials([&](Token t) { moves.push_back({t, state}); });
 }
+
+// Tokens without text change no state, so no shortest way has one.
+std::vector<int32_t> TrieProduct::distances() const { return token_distances(*automaton_, shared_->trie); }
 
 }  // namespace fastmask

@@ -20,20 +20,6 @@ _TOKENS = re.compile(r"(tokens?\W+)\d+\W*")  # how many they are is the tokenize
 _ELSEWHERE = {"pip", "make", "git"}  # commands that install, build or fetch
 
 
-def public_modules() -> list[str]:
-    """Those that the reference is about, as the tool that prepares it lists them."""
-    text = (ROOT / "tools" / "docstring_roles.py").read_text(encoding="utf-8")
-    return re.findall(r'^    "(fastmask[\w.]*)",$', text, re.MULTILINE)
-
-
-def exported(module: str) -> list[str]:
-    """`__all__` as it is written, without importing what the module needs."""
-    path = ROOT / "src" / Path(*module.split("."))
-    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    (listed,) = re.findall(r"^__all__ = \[(.*?)\]", source.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return re.findall(r'"(\w+)"', listed)
-
-
 def run(page: Path) -> int:
     """Run a page in the working folder; the number of outputs that were compared."""
     namespace: dict[str, object] = {"__name__": page.stem}

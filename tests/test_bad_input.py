@@ -58,7 +58,11 @@ BAD = {
         lambda: fm.Vocabulary([b"a"], 2**32),
     ),
     "EOS huge": (fm.VocabularyError, "at most 2,147,483,646", lambda: fm.Vocabulary([b"a"], 10**30)),
-    "size too small": (fm.VocabularyError, "size.* 2 tokens, got 1", lambda: fm.Vocabulary([b"a", b"b"], 1, size=1)),
+    "size too small": (
+        fm.VocabularyError,
+        "size=1 is too small.* 2 tokens",
+        lambda: fm.Vocabulary([b"a", b"b"], 1, size=1),
+    ),
     "size negative": (fm.VocabularyError, "size", lambda: fm.Vocabulary([b"a"], 0, size=-5)),
     "size huge": (fm.VocabularyError, "at most 2,147,483,646", lambda: fm.Vocabulary([b"a"], 0, size=2**40)),
     "size a float": (fm.InputTypeError, "size", lambda: fm.Vocabulary([b"a"], 0, size=5.0)),

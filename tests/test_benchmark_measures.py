@@ -226,6 +226,24 @@ def test_engine_that_had_no_time_for_all_schemas_says_so_in_its_name(monkeypatch
     assert any("recursive: 0 of 4" in note for note in report.notes)
 
 
+@pytest.mark.parametrize("reason", ["no such keyword\nat /a", ""])
+def test_compiling_goes_on_without_a_peer_that_refuses_the_schema(monkeypatch, reason):
+    import benchmarks.groups.compile as group
+
+    class Refusing(StandIn):
+        name = "refusing"
+
+        def schema(self, text):
+            raise NotImplementedError(reason)
+
+    report = Report(Settings.for_correctness())
+    workload = next(workloads(True, [ARTICLE]))
+    group.first_mask(report, workload, {peer: peer(workload.tokenizer) for peer in (Refusing, StandIn)})
+    assert {line.contender for line in report.measurements} == {"fastmask", "stand-in"}
+    [note] = [note for note in report.notes if "refusing" in note]
+    assert note.endswith(f"left out, it refuses the schema: {reason.partition(chr(10))[0] or 'NotImplementedError'}")
+
+
 RECURSIVE = [
     {"type": "array", "items": {"$ref": "#"}},
     {"$ref": "#/$defs/a", "$defs": {"a": {"properties": {"b": {"$ref": "#/$defs/b"}}}, "b": {"$ref": "#/$defs/a"}}},

@@ -182,6 +182,12 @@ def test_verdicts(tmp_path, unit, before, after, spread, verdict):
     assert change.ratio == pytest.approx(after / before, rel=1e-3)
 
 
+def test_a_run_beside_itself_has_not_changed(tmp_path):
+    lines = [line("walk", "w", "fastmask", 1.0), line("walk", "w", "xgrammar", 8.0, ratio=8.0, spread=0.0)]
+    run = Run.read(kept(tmp_path / "a.json", *lines, line("memory", "w", "fastmask", 100, "bytes", spread=0.0)))
+    assert {change.verdict for change in changes_of(run, run)} == {"no difference", "no spread"}
+
+
 def test_a_slower_machine_shows_in_times_and_not_in_ratios(tmp_path):
     before = [line("walk", "w", "fastmask", 1.0), line("walk", "w", "xgrammar", 8.0, ratio=8.0)]
     after = [line("walk", "w", "fastmask", 3.0), line("walk", "w", "xgrammar", 24.0, ratio=8.0)]

@@ -216,7 +216,7 @@ def test_a_run_that_is_refused_leaves_the_masks_of_another(corpus, folder, tmp_p
     before = (out / "masks.safetensors").read_bytes()
     refused = fastmask(*asked, '{"type": "boolean"}')
     assert isinstance(refused.exception, fm.CorpusError)
-    assert "is of another run: schema, with the vocabulary, was" in str(refused.exception)
+    assert "of another run: schema, with the vocabulary, was" in str(refused.exception)
     assert (out / "masks.safetensors").read_bytes() == before
 
 

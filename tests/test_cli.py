@@ -163,6 +163,19 @@ def test_what_is_not_installed_is_named():
     assert_mistake(ended, "pip install 'fastmask[cli]'")
 
 
+def test_nothing_is_said_of_torch_where_it_is_not_installed(tokenizer):
+    """The extra `cli` brings transformers without it."""
+    code = """import sys
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name == "torch" else find(name, *rest)
+from fastmask.__main__ import main
+main()"""
+    asked = [sys.executable, "-c", code, "inspect", PERSON, "--tokenizer", str(tokenizer), "--quiet"]
+    ended = subprocess.run(asked, capture_output=True, encoding="utf-8", timeout=120)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
 # ---- what is said, and to whom ----------------------------------------------------------------------------------
 
 

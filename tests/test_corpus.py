@@ -73,6 +73,13 @@ def test_booleans_are_the_same_masks(bpe):
     np.testing.assert_array_equal(flags.states, packed.states)
 
 
+def test_padding_is_the_lowest_eos(bpe):
+    vocabulary = fm.Vocabulary.from_tokenizer(bpe.tokenizer, eos_token_id=[7, 5])
+    found = mask_texts(["a", "a longer text"], bpe.tokenizer, fm.Constraint.from_regex("a", vocabulary), 0)
+    assert (found.input_ids[0, found.lengths[0] :] == 5).all()
+    assert found.lengths[0] < found.lengths[1]
+
+
 def test_no_texts(bpe):
     con = fm.Constraint.from_regex("a", bpe.vocabulary)
     found = mask_texts([], bpe.tokenizer, con, 0)
@@ -81,7 +88,7 @@ def test_no_texts(bpe):
 
 def test_bad_texts_are_refused(bpe):
     con = fm.Constraint.from_regex("a", bpe.vocabulary)
-    with pytest.raises(fm.InputTypeError, match="list of strings, got one string"):
+    with pytest.raises(fm.InputTypeError, match="list of strings, got 'one text'"):
         mask_texts("one text", bpe.tokenizer, con, 0)
     with pytest.raises(fm.InputTypeError, match=r"list of strings.*3"):
         mask_texts(["one", 3], bpe.tokenizer, con, 0)

@@ -1,9 +1,7 @@
-"""The site: every block of every page does what the page says, the reference is whole, links lead somewhere."""
+"""The site: every block of every page does what the page says, links lead somewhere."""
 
 from __future__ import annotations
 
-import importlib
-import json
 import re
 import shutil
 import subprocess
@@ -84,6 +82,7 @@ def test_what_a_page_shows_happens(page):
 
 
 def test_a_page_that_is_wrong_is_found(tmp_path, monkeypatch):
+    pytest.importorskip("torch")  # for the stages' own options
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     for text in (
         "```python\nprint(1)\n```\n```text\n2\n```\n",
@@ -112,37 +111,6 @@ def section(page: str, heading: str) -> str:
     """The text behind a heading, up to the next."""
     text = (DOCS / page).read_text(encoding="utf-8")
     return re.split(r"^#+ ", text.split(f"# {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
-
-
-def test_figures_in_sentences_are_those_of_the_run():
-    training, peers, complete = (
-        json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("2026-11-22-training", "2026-11-22-peers", "2026-11-22")
-    )
-    lines = [*training["measurements"], *peers["measurements"]]
-    measured = {(m["group"], m["workload"], m["contender"]): m["value"]["median"] for m in lines}
-    found = {(finding["target"], finding["workload"]): finding["value"]["median"] for finding in peers["findings"]}
-    cost = (DOCS / "concepts" / "cost.md").read_text(encoding="utf-8")
-    walk = measured["corpus", "article · gpt2", "fastmask, annotate, 1 thread(s)"]
-    text = measured["corpus", "article · gpt2, from text", "fastmask, annotate text"]
-    memory = measured["memory", "article · gpt2", "fastmask, 71 states"]
-    for told in (
-        f"N × {walk * 1e9:.1f} ns",
-        f"N × {text * 1e6:.2f} µs",
-        f"{memory / 1e3:.0f} kB under GPT-2",
-        f"two were {found['corpus.threads', 'article · gpt2']:.1f} times as fast as one",
-    ):
-        assert told in cost
-    corpora = (DOCS / "corpora.md").read_text(encoding="utf-8")
-    for told in (f"| {1 / walk / 1e6:.0f} million tokens/s | {walk * 1e9:.0f} s |", f"| {text * 1e6:.2f} µs a token |"):
-        assert told in corpora
-    (note,) = complete["notes"]  # the one run of the whole sample
-    compiled, no_regex, over_budget, no_pattern, of = map(int, re.findall(r"(?<![\w.])\d+", note))
-    told = " ".join((DOCS / "concepts" / "limits.md").read_text(encoding="utf-8").split())
-    assert (
-        f"Of {of} schemas from the wild outlines-core makes a regular expression of {of - no_regex}; {compiled} of"
-        f" these compile, {over_budget} end in a `CompileLimitError` and {no_pattern} in a `RegexError`."
-    ) in told
 
 
 def test_tokens_that_are_no_text_by_themselves():
@@ -220,16 +188,6 @@ def test_links_lead_somewhere_on_a_forge_too():
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_command_line_s_page_is_the_program_s():
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        cli_reference = importlib.import_module("cli_reference")
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
-    written = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
-    assert written == cli_reference.page(), "python tools/cli_reference.py writes it anew"
-
-
 # ---- the drawings --------------------------------------------------------------------------------------------------
 
 
@@ -267,22 +225,7 @@ def test_the_drawn_automaton_is_that_of_the_tutorial(folder):
     assert sorted(texts(drawn)) == sorted(texts(svg(fm.Constraint.from_schema(schema, vocabulary))))
 
 
-# ---- the reference -------------------------------------------------------------------------------------------------
-
-
-def test_the_reference_has_every_public_name():
-    """Each once, in the order of nobody."""
-    told = [
-        name
-        for page in (DOCS / "reference").glob("*.md")
-        for name in re.findall(r"^::: ([\w.]+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    ]
-    modules = pages.public_modules()
-    assert len(modules) == 9
-    whole = {"fastmask.torch", "fastmask.vllm"}  # whose own docstrings begin their pages
-    names = {f"{module}.{name}" for module in modules for name in pages.exported(module)}
-    assert set(told) - whole == names
-    assert len(told) == len(set(told))
+# ---- its order ------------------------------------------------------------------------------------------------------
 
 
 def test_the_navigation_has_every_page():

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import fastmask as fm
-from tests.pages import public_modules
+from tools.public_api import MODULES
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ["torch", "transformers", "outlines_core", "pydantic", "tokenizers", "datasets", "pyarrow", "tqdm"]
@@ -57,7 +57,7 @@ def test_every_error_is_exported():
 def modules() -> list[str]:
     """The public ones, and every room that stands beside them in the package."""
     rooms = {f"fastmask.{info.name}" for info in pkgutil.iter_modules(fm.__path__) if not info.name.startswith("_")}
-    return sorted(rooms | set(public_modules()))
+    return sorted(rooms | set(MODULES))
 
 
 @pytest.mark.parametrize("name", modules())
@@ -75,6 +75,7 @@ def test_every_module_says_what_it_is_and_what_it_exports(name):
             continue
         assert _undocumented(value) == [], f"{name}.{exported}"
         assert _untyped(value) == [], f"{name}.{exported}"
+        assert _untold(value) == [], f"{name}.{exported}"
 
 
 def _undocumented(value: object) -> list[str]:
@@ -107,6 +108,23 @@ def _untyped(value: object) -> list[str]:
         if inspect.isfunction(member) and member.__module__.startswith("fastmask")
         for parameter in [*list(inspect.signature(member).parameters)[inspect.isclass(value) :], "return"]
         if parameter not in member.__annotations__ and parameter != "cls"
+    ]
+
+
+def _untold(value: object) -> list[str]:
+    """Errors that a function's own body raises, and its documentation, or its class's, does not name."""
+    members = vars(value) if inspect.isclass(value) else {"": value}
+    functions = [getattr(member, "__func__", member) for name, member in members.items() if not name.startswith("_")]
+    if inspect.isclass(value):
+        functions += [members[name] for name in ("__init__", "__call__", "__post_init__") if name in members]
+    about = inspect.getdoc(value) or ""
+    return [
+        f"{function.__qualname__}: {error}"
+        for function in functions
+        if inspect.isfunction(function) and function.__module__.startswith("fastmask")
+        if function.__code__.co_filename.endswith(".py")  # dataclasses make some without
+        for error in re.findall(r"\braise (\w+Error)\(", inspect.getsource(function))
+        if error not in (inspect.getdoc(function) or "") + about
     ]
 
 

@@ -86,9 +86,9 @@ def test_the_wheel_installs_and_passes_the_suite_without_a_compiler(wheel, proje
     venv.create(folder, with_pip=True)
     binaries = folder / ("Scripts" if sys.platform == "win32" else "bin")
     assert not [name for name in COMPILERS if shutil.which(name, path=str(binaries))]
-    python = binaries / "python"
+    python, with_extras = binaries / "python", f"{wheel}[{','.join(settings['test-extras'])}]"
     run(
-        python, "-m", "pip", "install", "-c", ROOT / "constraints.txt", wheel, *settings["test-requires"],
+        python, "-m", "pip", "install", "-c", ROOT / "constraints.txt", with_extras, *settings["test-requires"],
         path=str(binaries),
     )  # fmt: skip
     where = run(python, "-c", "import fastmask, os; print(os.path.dirname(fastmask.__file__))", path=str(binaries))

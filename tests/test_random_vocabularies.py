@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastmask as fm
+from fastmask import _core
+from fastmask.regex import compile_regex
 from tests import oracle
 from tests.cases import AFFECTED_BY_OUTLINES_MATCH_DELAY, READ_AS_FIRST_CHOICE_BY_OUTLINES, REGEXES, TEXTS
 from tests.compare import agree_on_rows, packed, same_on_all_states
@@ -61,6 +63,28 @@ def test_any_rows_give_the_oracle_s_states(case, vocabulary, data):
     rows = data.draw(st.lists(st.lists(st.integers(0, size - 1), max_size=12), max_size=4))
     starts = [data.draw(st.integers(0, len(row))) for row in rows]
     agree_on_rows(con, walker, rows, starts, con.walk(rows, start=starts))
+
+
+def test_a_loop_on_characters_is_none_within_a_character():
+    """A state that stays where it is on any character from U+00A0 on, met behind half of one: no regex has it."""
+    class_of, _, flags, table = compile_regex("[\\u{a0}-\\u{10ffff}]*").to_arrays()
+    following = table.reshape(len(flags), -1)[:, class_of]  # [states, 256], -1: nowhere
+    states, symbols = np.nonzero(following >= 0)
+    first = len(flags)
+    automaton = _core.Automaton.from_transitions(
+        np.append(states, first).astype(np.int32),
+        np.append(symbols, 0xC3).astype(np.uint8),
+        np.append(following[states, symbols], 0).astype(np.int32),
+        first + 1,
+        first,
+        np.array([0], np.int32),
+    )
+    tokens = [b"\xc3", b"\xc3\xa9", "é€🙂".encode(), None]
+    con = fm.Constraint(fm.Vocabulary(tokens, eos_token_id=3), automaton, "half a character, then whole ones")
+    assert con.allowed_tokens(con.initial_state).tolist() == [0]
+    for state in range(3, con.num_states):
+        alive = [token for token in range(len(tokens)) if con.advance(state, token) != fm.DEAD]
+        assert con.allowed_tokens(state).tolist() == (alive or [3])
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,11 @@ import fastmask as fm
 from fastmask import _core
 
 LARGE = 9 << 20  # bytes; such blocks are kept
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def address(block):
@@ -50,6 +56,16 @@ def test_the_last_block_comes_again():
     larger = _core.recycled(5 * LARGE)  # another block; the one that waited is the system's now
     larger[:] = 4
     assert (larger == 4).all()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="what is resident is read from /proc")
+def test_a_block_more_than_twice_as_large_is_given_up():
+    block = _core.recycled(8 * LARGE)
+    block[:] = 1
+    del block
+    before = resident()
+    _core.recycled(3 * LARGE)
+    assert resident() < before - 6 * LARGE
 
 
 def test_refused():

@@ -163,6 +163,7 @@ def test_a_constraint_travels_to_another_process(con, batch, expected, start_met
 
 def answer_through(connection, con, batch):
     """In the child: with the threads as they were, then with another number, which retires the old ones."""
+    connection.send(fm.get_num_threads())
     connection.send(answers(con, batch))
     fm.set_num_threads(3)
     connection.send(answers(con, batch))
@@ -178,12 +179,16 @@ def test_a_fork_after_the_threads_have_worked(con, batch, expected, threads):
         ours, theirs = context.Pipe()
         child = context.Process(target=answer_through, args=(theirs, con, batch))
         child.start()
-        for _ in range(2):
+        seen = []
+        for _ in range(3):
             arrived = ours.poll(TIMEOUT)
             if not arrived:
                 child.kill()
             assert arrived, "the child hangs"
-            assert_same(ours.recv(), expected)
+            seen.append(ours.recv())
+        assert seen[0] == 4
+        assert_same(seen[1], expected)
+        assert_same(seen[2], expected)
         child.join(TIMEOUT)
         assert child.exitcode == 0
     assert_same(answers(fresh(con), batch), expected)

@@ -259,7 +259,6 @@ def rows(table):
 def test_what_is_lost_is_found(schema, pointer, text):
     (finding,) = audit(schema)
     assert finding.pointer == pointer
-    assert finding.keyword in pointer.split("/") or finding.keyword == "{}"
     assert len(finding.effect) > 20
     if text is not None:
         assert accepts(schema, text)
@@ -269,7 +268,7 @@ def test_what_is_lost_is_found(schema, pointer, text):
 @pytest.mark.parametrize(("pattern", "text"), rows(LOST_PATTERNS))
 def test_patterns_that_would_change_are_found(pattern, text):
     schema = STRING | {"pattern": pattern}
-    assert [finding[:2] for finding in audit(schema)] == [("/pattern", "pattern")]
+    assert [finding.pointer for finding in audit(schema)] == ["/pattern"]
     if text is not None:
         assert index_accepts(schema, text)
         with warnings.catch_warnings():
@@ -316,12 +315,11 @@ def test_every_rule_has_its_row():
 # --- the manner of reporting ------------------------------------------------------------------------------------------
 
 
-def test_findings_name_pointer_keyword_and_effect():
+def test_findings_name_pointer_and_effect():
     schema = {"properties": {"a/b~": {"anyOf": [STRING, NULL], "maxLength": 3}}, "required": ["a/b~"]}
     assert audit(schema) == [
         Finding(
             "/properties/a~1b~0/maxLength",
-            "maxLength",
             "it would be ignored beside 'anyOf': longer strings would be accepted",
         )
     ]
@@ -350,7 +348,7 @@ def test_what_the_translation_refuses_is_no_finding(schema):
 def test_references_that_fan_out_take_no_time():
     width = 60
     schema = {"properties": {str(i): {"$ref": "#"} for i in range(width)}, "minProperties": 1}
-    assert [finding.keyword for finding in audit(schema)] == ["minProperties"]
+    assert [finding.pointer for finding in audit(schema)] == ["/minProperties"]
 
 
 def test_deep_nesting_is_an_error_not_a_crash():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import fastmask as fm
 from fastmask import _core
+from fastmask.canonical import canonical_tokens
 from fastmask.corpus.tokenising import token_ids, tokenizer_fingerprint
 
 transformers = pytest.importorskip("transformers")
@@ -119,6 +120,13 @@ def test_ways_of_its_own_are_respected(bpe, method):
         tokenizer = own(tokenizer_object=bpe.tokenizer.backend_tokenizer)
         expected = bpe.tokenizer(TEXTS, add_special_tokens=False).input_ids
         assert token_ids(TEXTS, tokenizer, False) == [ids[::-1] for ids in expected]
+
+
+@pytest.mark.parametrize("text", ["", " ", "a", " a", "  x", "{", ' {"a": 1}'])
+def test_an_answer_has_its_own_bytes(tokenized, text):
+    """The space that a tokenizer puts in front is gone, the text's own stays."""
+    ids = canonical_tokens(text, tokenized.tokenizer, tokenized.vocabulary)
+    assert b"".join(tokenized.vocabulary.tokens[token] for token in ids) == text.encode()
 
 
 # ---- lists and spelling -------------------------------------------------------------------------------------

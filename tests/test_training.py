@@ -581,6 +581,42 @@ def test_a_run_prepared_again_keeps_its_models_or_is_refused(treebank, tmp_path)
     assert prepare.prepare(tmp_path, treebank=[treebank], seed=1, restart=True).numbers()["models"] == {}
 
 
+def test_a_restart_leaves_nothing_of_the_run_before(treebank, tmp_path):
+    """Neither a model, a checkpoint nor a table; but what is not the run's, and what a teacher was asked."""
+    prepare.prepare(tmp_path, treebank=[treebank])
+    teacher.main(tmp_path, steps=1)
+    evaluate.main(tmp_path, samples=1)
+    (tmp_path / "begun.checkpoint" / "4").mkdir(parents=True)
+    for name in ("cache", "mine"):
+        (tmp_path / name).mkdir()
+    assert open_run(tmp_path).source("teacher") == str(tmp_path / "teacher")
+    run = prepare.prepare(tmp_path, treebank=[treebank], restart=True)
+    kept = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+    assert kept == {"cache", "mine", "tokenizer", "numbers.json", "left_out.jsonl"}
+    with pytest.raises(TrainingError, match=r"models of .*: none yet"):
+        run.load("teacher")
+
+
+def test_a_folder_that_the_numbers_do_not_know_is_no_model_of_the_run(treebank, tmp_path):
+    run = prepare.prepare(tmp_path, treebank=[treebank])
+    (tmp_path / "teacher").mkdir()  # a kill in the middle of a restart leaves such
+    assert run.source("teacher") == "teacher"
+    run.record("teacher", title="borrowed", source="gpt2")
+    assert run.source("teacher") == "gpt2"
+    run.record("other", title="trained here")
+    assert run.source("other") == str(tmp_path / "other")
+
+
+def test_a_restart_removes_nothing_outside_of_the_run(treebank, tmp_path):
+    run = prepare.prepare(tmp_path / "run", treebank=[treebank])
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("../elsewhere", ".", "", "nowhere"):
+        run.record(name, title="…")
+    prepare.prepare(tmp_path / "run", treebank=[treebank], restart=True)
+    assert (tmp_path / "elsewhere").exists()
+    assert prepare.prepare(tmp_path / "run", treebank=[treebank]).numbers()["models"] == {}
+
+
 def test_what_was_learnt_while_a_run_is_prepared_again_is_kept(treebank, tmp_path, monkeypatch):
     prepare.prepare(tmp_path, treebank=[treebank])
     monkeypatch.setattr(prepare, "report_counts", lambda run, _: run.record("student", title="another program's"))

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from tokenizers import normalizers
 
 import fastmask as fm
 from fastmask.canonical import canonical_tokens
+from fastmask.cli.loading import absolute_schema
 from tests.training_kit import BYTES, EOS, ByteTokenizer, one_thread, treebank
 from training import distil, evaluate, finetune, label, prepare, teacher
 from training.data.examples import NO_WORD, encode, prompt_of, require_room
@@ -20,7 +22,7 @@ from training.data.records import Record, read_jsonl, split_by_document
 from training.data.sift import NOT_SPELLED, REFUSED, TOO_LONG, sift
 from training.data.tokenizer import train_bpe
 from training.errors import TrainingError
-from training.run import open_run
+from training.run import open_run, write_json
 from training.schema import TAGGING, answer, to_json
 
 MODEL = """
@@ -338,3 +340,52 @@ def test_a_prompt_that_leaves_no_room(written, schema, tmp_path):
     with pytest.raises(TrainingError, match="no text to answer"):
         label.label(run, teacher.new_teacher(run), [], tmp_path / "answers.jsonl")
     assert not (tmp_path / "answers.jsonl").exists()
+
+
+# --- from anywhere -------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_opened_from_any_folder(written, schema, tmp_path, monkeypatch):
+    """All of its paths were given from a folder that later stages do not stand in."""
+    written(RIGHT, "b.jsonl"), written(RIGHT, "a.jsonl")
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    run = prepare.prepare(
+        Path("run"), jsonl=["b.jsonl", "far/../a.jsonl"], schema="opinions.py:Opinion", heldout=["a.jsonl"]
+    )
+    run.tokenizer.save_pretrained("tokenizer")
+    prepare.prepare(Path("other"), jsonl=["b.jsonl"], schema="opinions.py:Opinion", tokenizer="tokenizer")
+    monkeypatch.chdir(tmp_path / "far" / "away")
+    again = open_run(tmp_path / "run")
+    assert (again.train, again.heldout) == (run.train, run.heldout)
+    assert open_run(tmp_path / "other").settings.tokenizer == str((tmp_path / "tokenizer").resolve())
+    same = {
+        "jsonl": ["../../b.jsonl", "../../a.jsonl"],
+        "schema": "../../opinions.py:Opinion",
+        "heldout": ["../../a.jsonl"],
+    }
+    assert prepare.prepare(tmp_path / "run", **same).settings == run.settings
+
+
+@pytest.mark.parametrize("kind", ["opinions.py:Opinion", "opinions.json", '{"type": "object"}', "package.module:Model"])
+def test_a_schema_wherever_it_is_asked_from(kind, schema, tmp_path, monkeypatch):
+    (tmp_path / "opinions.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert absolute_schema(kind) == (f"{tmp_path.resolve() / kind}" if kind.startswith("opinions") else kind)
+
+
+def test_a_run_with_paths_as_they_were_given_goes_on(written, schema, tmp_path, monkeypatch):
+    """As the first runs hold them: opened, and prepared again, from the folder of then."""
+    written(RIGHT, "rows.jsonl")
+    monkeypatch.chdir(tmp_path)
+    asked = {"jsonl": ["rows.jsonl"], "schema": "opinions.py:Opinion"}
+    run = prepare.prepare(tmp_path / "run", **asked)
+    run.record("student", title="a student")
+    numbers = run.numbers()
+    numbers["settings"] |= asked
+    write_json(tmp_path / "run" / "numbers.json", numbers)
+    assert open_run(tmp_path / "run").train == run.train
+    again = prepare.prepare(tmp_path / "run", **asked)
+    assert again.numbers() == numbers
+    with pytest.raises(TrainingError, match="settings: seed was 0, is now 1"):
+        prepare.prepare(tmp_path / "run", **asked, seed=1)

@@ -1,4 +1,4 @@
-"""The table of all transitions against single steps, and distances against a search by single steps."""
+"""The table of all transitions against single steps."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from tests.compare import outlines_vocabulary
 from tests.test_random_vocabularies import vocabularies
 
 CASES = REGEXES + AFFECTED_BY_OUTLINES_MATCH_DELAY + READ_AS_FIRST_CHOICE_BY_OUTLINES
-DIGITS = fm.Constraint.from_regex(
-    "[0-9]{3}", fm.Vocabulary([*(bytes([byte]) for byte in range(256)), None], eos_token_id=256)
-)
 
 
 def one_step(con: fm.Constraint) -> np.ndarray:
@@ -29,31 +26,12 @@ def one_step(con: fm.Constraint) -> np.ndarray:
     return con.advance(states, tokens)
 
 
-def within(con: fm.Constraint, states, limits) -> np.ndarray:
-    return con.transitions().within(np.array(states, np.int32), np.array(limits, np.int64))
-
-
-def search(following: np.ndarray, ends: np.ndarray) -> list[int]:
-    """Fewest steps to one of `ends` from each state by a search from that state forwards; -1: none."""
-    leads_to = [set(row.tolist()) for row in following]
-    return [_steps(leads_to, state, set(np.flatnonzero(ends).tolist())) for state in range(len(following))]
-
-
-def _steps(leads_to: list[set[int]], state: int, ends: set[int]) -> int:
-    seen, frontier, steps = {state}, {state}, 0
-    while frontier and not frontier & ends:
-        frontier = set().union(*(leads_to[s] for s in frontier)) - seen
-        seen |= frontier
-        steps += 1
-    return steps if frontier else -1
-
-
 def assert_same_table(con: fm.Constraint) -> Transitions:
     """Every entry of the table is the single step, and no smaller table could say so."""
     table = con.transitions()
     following = one_step(con)
     assert table.class_of.shape == (con.vocab_size,)
-    assert (table.class_of.dtype, table.next.dtype, table.distance.dtype) == (np.int32, np.int32, np.int32)
+    assert (table.class_of.dtype, table.next.dtype) == (np.int32, np.int32)
     np.testing.assert_array_equal(table.next[:, table.class_of], following)
 
     nowhere = np.full(con.num_states, fm.DEAD)
@@ -96,7 +74,6 @@ def test_any_vocabulary(case, vocabulary):
     table = assert_same_table(con)
     assert len(set(table.class_of[eos])) == 1
     assert not table.class_of[[i for i in range(len(tokens), size) if i not in eos]].any()
-    assert con.distance(np.arange(con.num_states)).tolist() == expected_distances(con)
 
 
 def test_a_token_that_ends_within_a_character():
@@ -137,17 +114,17 @@ def test_a_table_beyond_its_budget_is_refused(small):
         return fm.Constraint.from_regex("[a-z]{0,40}", small.vocabulary)
 
     table = con().transitions()
-    needed = table.next.nbytes + table.class_of.nbytes
-    assert con().distance(fm.DONE, max_bytes=needed) == 0
+    needed = table.nbytes
+    assert con().transitions(needed).nbytes == needed
     figures = rf"{needed} bytes \({con().num_states} states, {table.num_classes} classes.*limit is {needed - 1}"
     with pytest.raises(fm.CompileLimitError, match=figures + "; raise max_bytes"):
-        con().distance(fm.DONE, max_bytes=needed - 1)
+        con().transitions(needed - 1)
     for budget in (0, -1):
         with pytest.raises(fm.CompileLimitError, match=f"limit is {budget}"):
-            con().distance(fm.DONE, max_bytes=budget)
-    assert con().distance(fm.DONE, max_bytes=2**80) == 0
+            con().transitions(budget)
+    assert con().transitions(2**80).nbytes == needed
     with pytest.raises(fm.InputTypeError, match=r"max_bytes.*1\.5"):
-        con().distance(fm.DONE, max_bytes=1.5)
+        con().transitions(1.5)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
@@ -161,121 +138,8 @@ def test_a_long_table_can_be_interrupted(synthetic):
     signal.setitimer(signal.ITIMER_REAL, 0.2)
     try:
         with pytest.raises(KeyboardInterrupt):
-            con.distance(con.initial_state, max_bytes=2**50)
+            con.transitions(2**50)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert con.walk([[ord("a")]])[0, -1] > con.initial_state
-
-
-# ---- distances ----------------------------------------------------------------------------------------------------
-
-
-def expected_distances(con: fm.Constraint) -> list[int]:
-    ends = con.is_final(np.arange(con.num_states))
-    expected = search(one_step(con), ends)
-    expected[fm.FREE] = 0
-    return expected
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@pytest.mark.parametrize("vocabulary", ["small", "bpe"])
-def test_distances(case, vocabulary, request):
-    con = fm.Constraint.from_regex(case.regex, request.getfixturevalue(vocabulary).vocabulary)
-    assert con.distance(np.arange(con.num_states)).tolist() == expected_distances(con)
-
-
-def test_distances_of_an_index(small):
-    outlines = pytest.importorskip("outlines_core")
-    index = outlines.Index("(yes|no)( maybe){2}", outlines_vocabulary(small.tokens, small.eos))
-    con = fm.Constraint.from_index(index, small.vocabulary)
-    assert con.distance(np.arange(con.num_states)).tolist() == expected_distances(con)
-
-
-def test_long_tokens_are_short_cuts_and_eos_is_not_counted():
-    con = fm.Constraint.from_regex("abcabc", fm.Vocabulary([b"a", b"b", b"c", b"abc", b"bcab", None], eos_token_id=5))
-    assert con.distance(con.initial_state) == 2
-    assert con.distance(con.walk([[0]])[0]).tolist() == [2]
-    assert con.distance(con.walk([[0, 1, 2, 0]])[0]).tolist() == [2, 2, 1, 2]
-    assert con.distance(con.walk([[3, 3, 5, 5, 0]])[0]).tolist() == [1, 0, 0, 0, -1]
-
-
-def test_a_state_that_no_token_leads_out_of():
-    """`ab` cannot be spelt, `bc` can; before the first token there is a way."""
-    con = fm.Constraint.from_regex("ax|bc", fm.Vocabulary([b"a", b"b", b"c", None], eos_token_id=3))
-    after_a, after_b = con.walk([[0], [1]])[:, 0]
-    assert con.distance([con.initial_state, after_a, after_b]).tolist() == [2, -1, 1]
-    assert within(con, [con.initial_state, after_a, after_b], [9, 9, 9]).tolist() == [
-        [False, True, False, False],
-        [False, False, False, False],
-        [False, False, True, False],
-    ]
-
-
-def test_the_named_states():
-    assert [DIGITS.distance(state) for state in (fm.FREE, fm.DONE, fm.DEAD)] == [0, 0, -1]
-
-
-@pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3), (0, 4), (2, 1, 2)])
-def test_states_of_any_shape(shape):
-    torch = pytest.importorskip("torch")
-    states = np.asarray(np.arange(np.prod(shape, dtype=int)).reshape(shape) % DIGITS.num_states)
-    found = DIGITS.distance(states)
-    assert np.shape(found) == shape
-    for index in np.ndindex(shape):
-        assert np.asarray(found)[index] == DIGITS.distance(int(states[index]))
-    tensor = DIGITS.distance(torch.from_numpy(states))
-    assert (tensor.shape, tensor.dtype) == (shape, torch.int32)
-    assert tensor.tolist() == np.asarray(found).tolist()
-    assert torch.equal(DIGITS.is_final(torch.from_numpy(states)), torch.from_numpy(np.asarray(DIGITS.is_final(states))))
-
-
-def test_one_state_gives_an_int():
-    assert type(DIGITS.distance(DIGITS.initial_state)) is int
-    assert DIGITS.distance(np.arange(7)).dtype == np.int32
-
-
-@pytest.mark.parametrize(
-    ("states", "expected", "words"),
-    [
-        (7, fm.TokenRangeError, "state 7.*0 … 6"),
-        ([3, -1], fm.TokenRangeError, "state -1"),
-        (3.0, fm.InputTypeError, "states.*float64"),
-        ("3", fm.InputTypeError, "states"),
-    ],
-)
-def test_bad_states_are_refused(states, expected, words):
-    with pytest.raises(expected, match=words):
-        DIGITS.distance(states)
-
-
-# ---- within a limit -------------------------------------------------------------------------------------------------
-
-
-def brute_force(con: fm.Constraint, state: int, limit: int) -> list[int]:
-    """Tokens after which the search by single steps finds an end within the limit."""
-    away = expected_distances(con)
-    return [
-        token
-        for token, after in enumerate(con.advance([state] * con.vocab_size, range(con.vocab_size)).tolist())
-        if 0 <= away[after] <= limit
-    ]
-
-
-@pytest.mark.parametrize("regex", ["(yes|no)( maybe){2}", "[0-9]{2,3}", "(é|ab)*!?"])
-@pytest.mark.parametrize("limit", [-1, 0, 1, 2, 5, 2**40])
-def test_within(regex, limit):
-    tokens = [*b"yesnomab ! 012".split(b" "), *(bytes([b]) for b in "yesnomab! 012é".encode()), b"yes ma", b""]
-    con = fm.Constraint.from_regex(regex, fm.Vocabulary([*tokens, None, None], [len(tokens)], size=len(tokens) + 4))
-    states = np.arange(con.num_states)
-    found = within(con, states, np.full(con.num_states, limit))
-    assert (found.shape, found.dtype) == ((con.num_states, con.vocab_size), bool)
-    assert [np.flatnonzero(row).tolist() for row in found] == [brute_force(con, state, limit) for state in states]
-    assert found.any() == (limit >= 0)
-
-
-def test_each_state_has_its_own_limit():
-    found = within(DIGITS, [3, 3, 4, 6, 6, fm.FREE, fm.DONE, fm.DEAD], [1, 2, 1, 0, -1, 0, 0, 9])
-    assert found.sum(axis=1).tolist() == [0, 10, 10, 1, 0, 257, 1, 0]
-    assert found[3, 256], "EOS leads to DONE, which is no token away from the end"
-    assert within(DIGITS, [], []).shape == (0, 257)

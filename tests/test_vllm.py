@@ -296,6 +296,14 @@ def test_wishes(vllm):
     assert found.of(SimpleNamespace(extra_args={"other": 1})) is None
 
 
+def test_what_compiled_in_time_before_has_more_time_in_the_worker(vllm, monkeypatch):
+    seconds = []
+    monkeypatch.setattr(vllm.requests, "_compiled", lambda wanted, vocabulary, allowed: seconds.append(allowed))
+    vllm.requests.validate(params(WISHES[0]))
+    vllm.requests.Constraints(config(WIDTH)).of(params(WISHES[0]))
+    assert 0 < seconds[0] < seconds[1]
+
+
 def test_what_is_not_supported_is_refused(vllm, monkeypatch):
     wrong = [
         ("speculative", {"speculative_config": object()}),

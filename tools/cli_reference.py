@@ -1,6 +1,6 @@
 """Writes docs/reference/cli.md: every command, argument and option of `fastmask`, as the program itself knows them.
 
-python tools/cli_reference.py            # rewrites the page; tests/test_docs.py holds it to the program
+python tools/cli_reference.py            # rewrites the page; tests/test_docs_reference.py holds it to the program
 """
 
 from pathlib import Path
@@ -15,34 +15,14 @@ HEAD = """# Command line
 Written by `tools/cli_reference.py` from what `fastmask --help` knows. A mistake of yours ends in one line on stderr and
 exit code 2; all exit codes and the objects of `--json`: [in scripts](#in-scripts).
 """
-TAIL = """\
-## In scripts
-
-`fastmask inspect`, `check`, `annotate` and `report` print text for people; with `--json` one JSON object on one line of
-stdout instead, and nothing else there; with `--quiet` nothing at all but errors, warnings and what `--json` asks for (no
-progress, no summary). Errors and warnings go to stderr. Colours are for terminals, and not where `NO_COLOR` is set.
-`fastmask --install-completion` teaches the shell commands, options and values.
-
-| command | the object of `--json` |
-|---|---|
-| `inspect` | `states`, `masks`, `bytes`, `vocab_size`, `allowed_tokens_median`, `compile_ms`, `all_masks_ms`, `fingerprint`, `regex` |
-| `check` | `records`, `tokens`, `verdicts` (counts), `skipped`, `respelled`, `passed`, `findings`: a list of `place`, `verdict`, `token`, `character`, `before`, `message` |
-| `annotate` | of the whole corpus, in however many runs: `read`, `written`, `skipped`, `errors` (records that could not be read or judged), `tokens`, `verdicts` (counts of what was written), `shards`, `problems`: a list of [[file, record, line], message], the first 100; with `--engine ray`, `written` alone |
-| `report` | `out`, `records`, `tokens`, `verdicts` (counts), `left_out` (records that are in none of these), `problems`: as those of `annotate` |
-
-| exit code | |
-|---|---|
-| 0 | done; of `check`: every record is complete |
-| 1 | of `check`: a record is broken, cut off or cannot be judged; of any: whoever read the output stopped reading |
-| 2 | a mistake, a corpus without a record, or a file, a schema, a tokenizer that cannot be had; of `report`: no record could be judged. One message on stderr says which, and nothing is on stdout |
-| 130 | stopped by Ctrl-C; `annotate` goes on where it was when it is started again |
-"""
+BY_HAND = "## In scripts"  # from here on the page is kept as it is
 
 
 def page() -> str:
     """The page's Markdown."""
     group = typer.main.get_command(app)
-    return "\n".join([HEAD, *(_section(name, command) for name, command in group.commands.items()), TAIL])
+    kept = BY_HAND + PAGE.read_text(encoding="utf-8").partition(BY_HAND)[2]
+    return "\n".join([HEAD, *(_section(name, command) for name, command in group.commands.items()), kept])
 
 
 def _section(name: str, command: typer.core.TyperCommand) -> str:

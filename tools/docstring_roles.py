@@ -9,19 +9,8 @@ from collections.abc import Iterator
 
 import griffe
 
-# The modules that the reference is about; tests/test_docs.py holds its pages to their `__all__`.
-PUBLIC = (
-    "fastmask",
-    "fastmask.torch",
-    "fastmask.hf",
-    "fastmask.hf.continuous_batching",
-    "fastmask.corpus",
-    "fastmask.corpus.ray",
-    "fastmask.vllm.v1",
-    "fastmask.vllm.v2",
-    "fastmask.on_device",
-)
-ROLE = re.compile(r":(?:meth|func|class|mod|data|attr):`~?([^`]+)`")
+from tools.public_api import MODULES, ROLE
+
 EXAMPLE = re.compile(r"::$", re.MULTILINE)
 
 
@@ -47,7 +36,7 @@ def _markdown(text: str, targets: dict[str, str], owner: str) -> str:
 
 def _targets(pkg: griffe.Module) -> Iterator[tuple[str, str]]:
     """Public names, and those of their members, → the identifiers under which the reference has them."""
-    for module in reversed(PUBLIC):  # so that the root's names win
+    for module in reversed(MODULES):  # so that the root's names win
         room = pkg[module.partition(".")[2]] if "." in module else pkg
         for name in map(str, room.exports or ()):
             yield name, f"{module}.{name}"

@@ -21,6 +21,7 @@ from training.learning.losses import PENALTY, Objective
 from training.prepare import MAX_LENGTH, prepare
 from training.program import Heldout, MaxLength, Penalty, Samples, Seed, Steps, Tokenizer, Treebank, program
 from training.report import report
+from training.run import absolute
 from training.teacher import TEACHER_STEPS, train_teacher
 
 ANEW = Upkeep(checkpoint_every=0, restart=True)
@@ -61,7 +62,7 @@ def demo(
 
     if teacher:
         teaching = run.load(teacher)
-        run.record("teacher", title=f"teacher ({Path(teacher).name})", history=[], source=teacher)
+        run.record("teacher", title=f"teacher ({Path(teacher).name})", history=[], source=absolute(teacher))
     else:
         teaching = train_teacher(run, steps=teacher_steps, upkeep=ANEW)
     evaluate(run, "teacher", teaching, samples=samples)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +19,17 @@ from training.data.tokenizer import add_pad, load_tokenizer, require_same_tokens
 from training.errors import TrainingError
 from training.learning.models import context_length, device, load_config, logit_width
 from training.program import Heldout, MaxLength, Restart, Seed, Tokenizer, Treebank, program
-from training.run import LEFT_OUT, Run, Settings, build, numbers_lock, read_and_split, read_numbers, write_json
+from training.run import (
+    LEFT_OUT,
+    NUMBERS,
+    Run,
+    Settings,
+    build,
+    numbers_lock,
+    read_numbers,
+    throw_away,
+    write_json,
+)
 from training.schema import TAGGING
 
 OWN_TREEBANK = Path(__file__).parent / "treebank"
@@ -51,52 +61,68 @@ def prepare(
     if not treebank and not jsonl:
         treebank = [str(OWN_TREEBANK / "train.conllu")]
         heldout = heldout or [str(OWN_TREEBANK / "dev.conllu")]
-    training, held_out = read_and_split(treebank or [], jsonl or [], heldout or [], seed)
+    settings = Settings(
+        treebank or [], heldout or [], tokenizer or teacher or "trained on the text", 0, max_length, seed,
+        jsonl or [], schema or TAGGING,
+    ).from_the_root()  # fmt: skip
+    training, held_out = settings.read_and_split()
     if tokenizer or teacher:
         loaded = load_tokenizer(tokenizer or teacher)
     else:
         loaded = train_bpe(text for record in training for text in (record.text, record.answer))
     add_pad(loaded)
-    width = fm.Vocabulary.from_tokenizer(loaded).size
-    if teacher:
-        config = load_config(teacher)
-        width, max_length = max(width, logit_width(config)), min(max_length, context_length(config) or max_length)
-    settings = Settings(
-        treebank or [], heldout or [], tokenizer or teacher or "trained on the text", width, max_length, seed,
-        jsonl or [], schema or TAGGING,
-    )  # fmt: skip
-    if not restart:
-        models_kept(out, settings)  # refused before anything is written
+    width, max_length = room(fm.Vocabulary.from_tokenizer(loaded).size, max_length, teacher)
+    settings = replace(settings, width=width, max_length=max_length)
+    if restart:
+        throw_away(out)
+    if known := run_kept(out, settings):  # refused before anything is written
+        settings = Settings(**known["settings"])
+        training, held_out = settings.read_and_split()
     loaded.save_pretrained(out / "tokenizer")  # makes the folder, too
     run = build(out, settings, training, held_out)
     if teacher and tokenizer:
         require_same_tokens(teacher, run.vocab)
-    lines = [json.dumps(asdict(left_out), ensure_ascii=False) for left_out in run.left_out]
-    (out / LEFT_OUT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_left_out(run)
     counts = count(run, training + held_out)
     report_counts(run, counts)
     run.require_both_sides()
     with numbers_lock(out):
-        models = {} if restart else models_kept(out, settings)
-        write_json(out / "numbers.json", {"settings": vars(settings), "data": counts, "models": models})
+        models = run_kept(out, settings).get("models", {})
+        write_json(out / NUMBERS, {"settings": vars(settings), "data": counts, "models": models})
     return run
 
 
-def models_kept(folder: Path, settings: Settings) -> dict:
-    """What is known of the models of a run that is prepared again; empty for a new one.
+def room(width: int, max_length: int, teacher: str | None) -> tuple[int, int]:
+    """(Columns of the logits, tokens of the longest example), as wide as a teacher's and no longer than it reads."""
+    if not teacher:
+        return width, max_length
+    config = load_config(teacher)
+    return max(width, logit_width(config)), min(max_length, context_length(config) or max_length)
+
+
+def write_left_out(run: Run) -> None:
+    lines = [json.dumps(asdict(left_out), ensure_ascii=False) for left_out in run.left_out]
+    (run.folder / LEFT_OUT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def run_kept(folder: Path, settings: Settings) -> dict:
+    """The numbers of a run that is prepared again; empty for a new one.
+
+    Its settings stay as they were written, since its checkpoints know them so: in the first runs with paths as given.
 
     Raises:
         TrainingError: it has other settings, so that its models are of no use.
     """
-    if not (folder / "numbers.json").exists():
+    if not (folder / NUMBERS).exists():
         return {}
     known = read_numbers(folder)
-    if changes := differences(known["settings"], vars(settings)):
+    then = Settings(**known["settings"]).from_the_root()
+    if changes := differences(vars(then), vars(settings.from_the_root())):
         raise TrainingError(
             f"{folder} holds a run of other settings: {'; '.join(changes)}. Give another folder, or --restart to begin"
             " anew here"
         )
-    return known["models"]
+    return known
 
 
 def require_one_task(treebank: list[str] | None, jsonl: list[str] | None, schema: str | None) -> None:

@@ -5,8 +5,9 @@ settings, and all that was measured. `training.prepare` begins it; any later sta
 """
 
 import json
+import shutil
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from filelock import FileLock
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import fastmask as fm
-from fastmask.cli.loading import load_schema
+from fastmask.cli.loading import absolute_schema, load_schema
 from training.data.examples import Example
 from training.data.records import Record, read_jsonl, split_by_document
 from training.data.sift import TOO_LONG, LeftOut, sift
@@ -25,8 +26,14 @@ from training.learning.models import load_model, logit_width, widen
 from training.schema import TAGGING
 
 HELD_OUT_SHARE = 0.15  # of the records, where no held-out file is given
+NUMBERS = "numbers.json"  # in the run's folder: the settings, and all that was measured
 LEFT_OUT = "left_out.jsonl"  # in the run's folder: what cannot be learnt from, and why
 TOKENS_PER_BATCH = 768  # with padding; small models learn more from many small steps than from few large ones
+
+
+def absolute(name: str) -> str:
+    """The path from the root of what is there; another name, such as a model's on the hub, as it is."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,26 @@ class Settings:
     treebank: list[str]
     heldout: list[str]  # of the same kind; empty: whole documents are held out
     tokenizer: str  # where it came from; the run keeps its own copy
-    width: int  # of the logits
+    width: int  # of the logits; 0 until the tokenizer is there
     max_length: int  # tokens of prompt and answer together
     seed: int
     jsonl: list[str] = field(default_factory=list)  # inputs and answers of any task; there is no treebank then
     schema: str = TAGGING  # where it came from: a file, or a pydantic model's module or file and name
+
+    def from_the_root(self) -> "Settings":
+        """The same with paths that hold from whatever folder a stage is run; a module has to be found from there."""
+        lists = {name: list(map(absolute, getattr(self, name))) for name in ("treebank", "heldout", "jsonl")}
+        return replace(self, **lists, tokenizer=absolute(self.tokenizer), schema=absolute_schema(self.schema))
+
+    def read_and_split(self) -> tuple[list[Record], list[Record]]:
+        """(training, held-out) records: of a treebank or of JSONL files, of which the other list is empty."""
+        records = self._read(self.treebank or self.jsonl)
+        if self.heldout:
+            return records, self._read(self.heldout)
+        return split_by_document(records, HELD_OUT_SHARE, self.seed)
+
+    def _read(self, paths: list[str]) -> list[Record]:
+        return read_jsonl(paths) if self.jsonl else [sentence.record for sentence in read_treebank(paths)]
 
 
 @dataclass(frozen=True)
@@ -61,7 +83,7 @@ class Run:
         with numbers_lock(self.folder):
             numbers = self.numbers()
             numbers["models"][name] = (numbers["models"].get(name, {}) if added else {}) | facts
-            write_json(self.folder / "numbers.json", numbers)
+            write_json(self.folder / NUMBERS, numbers)
 
     def numbers(self) -> dict:
         return read_numbers(self.folder)
@@ -93,10 +115,11 @@ class Run:
         return widen(model, self.settings.width) if missing and not any(missing) else model
 
     def source(self, name: str) -> str:
-        """Where a model lies: its folder in this run, or else its name or path."""
-        own = self.folder / name
-        borrowed = self.numbers()["models"].get(name, {}).get("source", name)  # a teacher by name, taken as it is
-        return str(own) if own.exists() else borrowed
+        """Where a model lies: its folder in this run if the run's numbers know it, or else its name or path."""
+        known = self.numbers()["models"].get(name)
+        if known is None:  # a folder of that name would be what a run before this one left
+            return name
+        return known.get("source", str(self.folder / name))  # a teacher by name is taken as it is
 
     def some_heldout(self, count: int = 48) -> list[Example]:
         """At most `count` held-out examples, spread evenly over the documents."""
@@ -129,7 +152,7 @@ class Run:
 def open_run(folder: Path) -> Run:
     """The run that `prepare` began, for the stages that follow."""
     settings = Settings(**read_numbers(folder)["settings"])
-    run = build(folder, settings, *read_and_split(settings.treebank, settings.jsonl, settings.heldout, settings.seed))
+    run = build(folder, settings, *settings.read_and_split())
     run.require_both_sides()
     return run
 
@@ -149,16 +172,31 @@ def build(folder: Path, settings: Settings, training: list[Record], heldout: lis
     )  # fmt: skip
 
 
-def read_and_split(
-    treebank: list[str], jsonl: list[str], heldout: list[str], seed: int
-) -> tuple[list[Record], list[Record]]:
-    """(training, held-out) records: of a treebank or of JSONL files, of which the other list is empty."""
+def throw_away(folder: Path) -> None:
+    """Removes the run in this folder: its models, begun ones too, and what was measured; nothing where there is none.
 
-    def read(paths: list[str]) -> list[Record]:
-        return read_jsonl(paths) if jsonl else [sentence.record for sentence in read_treebank(paths)]
-
-    records = read(treebank or jsonl)
-    return (records, read(heldout)) if heldout else split_by_document(records, HELD_OUT_SHARE, seed)
+    What a teacher was asked stays, for a cache or rollouts are taken only where they fit. The numbers go first: a kill
+    in the middle leaves no run, and models that are nobody's.
+    """
+    if not (folder / NUMBERS).exists():
+        return
+    with numbers_lock(folder):
+        models = read_numbers(folder)["models"]
+        (folder / NUMBERS).unlink()
+    inside = [path for path in map(folder.joinpath, models) if path.is_dir() and path.parent.samefile(folder)]
+    for path in [*inside, *folder.glob("*.checkpoint"), folder / "tokenizer"]:
+        shutil.rmtree(path, ignore_errors=True)
+    for pattern in (
+        "*.metrics.jsonl",
+        "samples-*.json",
+        LEFT_OUT,
+        "table.md",
+        "curves.png",
+        "report.*",
+        "report-*.png",
+    ):
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def numbers_lock(folder: Path) -> FileLock:
@@ -172,9 +210,9 @@ def read_numbers(folder: Path) -> dict:
     Raises:
         TrainingError: there is no run in this folder.
     """
-    if not (folder / "numbers.json").exists():
+    if not (folder / NUMBERS).exists():
         raise TrainingError(f"{folder} holds no run; begin one with: python -m training.prepare --out {folder}")
-    return read_json(folder / "numbers.json")
+    return read_json(folder / NUMBERS)
 
 
 def read_json(path: Path) -> Any:

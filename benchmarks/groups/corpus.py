@@ -11,6 +11,7 @@ import fastmask as fm
 from benchmarks.formats import ARTICLE
 from benchmarks.groups.walk import each
 from benchmarks.harness import Contender, Report
+from benchmarks.packed import empty_rows
 from benchmarks.peers import OutlinesCore, installed
 from benchmarks.peers.batch import BATCHES, fastmask_rows, require_followed
 from benchmarks.peers.entrants import engine, memory_for
@@ -77,7 +78,7 @@ def beside_batches(report: Report, workload: Workload, con: fm.Constraint) -> No
     """A rectangle of tokens, every engine on as many threads."""
     rows = [answer[:STEPS] for answer in workload.answers if len(answer) >= STEPS][:ROWS]
     tokens = np.array(rows)
-    masks = np.zeros((len(rows), (con.vocab_size + 31) // 32), np.int32)
+    masks = empty_rows(len(rows), con.vocab_size)
     before = partial(fm.set_num_threads, THREADS)
     contenders = {
         "fastmask, states": Contender(partial(con.walk, tokens), tokens.size, before),

@@ -16,10 +16,11 @@ import numpy.typing as npt
 import fastmask as fm
 from benchmarks.formats import ARTICLE
 from benchmarks.harness import Contender, Report
+from benchmarks.packed import Rows, are_allowed, empty_rows
 from benchmarks.peers import LLGuidance, XGrammar, installed
 from benchmarks.peers.batch import BATCHES, fastmask_rows, require_followed
 from benchmarks.peers.entrants import engine, memory_for
-from benchmarks.peers.single import Rows, SteppedMatcher
+from benchmarks.peers.single import SteppedMatcher
 from benchmarks.texts import sentences
 from benchmarks.workloads import Workload, encode, tokenizers, workload
 from training.schema import answer
@@ -81,7 +82,7 @@ def require_allowed(name: str, matcher: SteppedMatcher, tokens: list[int], memor
     matcher.reset()
     for position, token in enumerate(tokens):
         matcher.fill(row)
-        if not memory[0, token // 32] >> (token % 32) & 1:
+        if not are_allowed(np.array([token]), memory).all():
             raise AssertionError(f"{name} forbids token {position} of a text")
         matcher.accept(token)
 
@@ -109,7 +110,7 @@ def across_a_batch(report: Report, name: str, workload: Workload, rows: int, thr
     tokens = np.array((long * (rows // len(long) + 1))[:rows])
     con = workload.constraint()
     require_alive(con, tokens)
-    masks = np.zeros((rows, (con.vocab_size + 31) // 32), np.int32)
+    masks = empty_rows(rows, con.vocab_size)
     before = partial(fm.set_num_threads, threads)
     contenders = {
         STATES: Contender(partial(con.walk, tokens), tokens.size, before),

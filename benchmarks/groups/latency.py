@@ -16,6 +16,7 @@ import numpy as np
 
 import fastmask as fm
 from benchmarks.harness import Report
+from benchmarks.packed import empty_rows
 from benchmarks.peers.entrants import entrants, memory_for
 from benchmarks.peers.single import SteppedMatcher
 from benchmarks.workloads import Workload, workloads
@@ -72,7 +73,7 @@ def fill_times(matcher: SteppedMatcher, answers: list[list[int]], row: object) -
 def own_masks(workload: Workload, answers: list[list[int]]) -> Times:
     """Of states that are known, as the peers know theirs."""
     con = workload.constraint()
-    row = np.zeros((1, (con.vocab_size + 31) // 32), np.int32)
+    row = empty_rows(1, con.vocab_size)
     before = [
         state
         for answer, walked in zip(answers, con.walk(answers), strict=True)
@@ -94,7 +95,7 @@ def own_masks(workload: Workload, answers: list[list[int]]) -> Times:
 def own_steps(workload: Workload, answers: list[list[int]]) -> Times:
     """Of one token further: what the peers do in `accept` is timed as well."""
     con = workload.constraint()
-    row = np.zeros((1, (con.vocab_size + 31) // 32), np.int32)
+    row = empty_rows(1, con.vocab_size)
     steps = [[np.array([token]) for token in answer] for answer in answers]
     initial = np.array([con.initial_state], np.int32)
 

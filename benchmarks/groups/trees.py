@@ -15,9 +15,9 @@ import numpy.typing as npt
 import fastmask as fm
 from benchmarks.formats import ARTICLE
 from benchmarks.harness import Contender, Report
+from benchmarks.packed import Rows, empty_rows
 from benchmarks.peers import XGrammar, installed
 from benchmarks.peers.entrants import engine
-from benchmarks.peers.single import Rows
 from benchmarks.peers.xgrammar import DraftTree, GrammarMatcher
 from benchmarks.workloads import Workload, workloads
 
@@ -42,7 +42,7 @@ def run(report: Report) -> None:
     for workload in workloads(report.settings.quick, [ARTICLE]):
         con = workload.constraint()
         trees = grown(workload, con)
-        memory = np.zeros((len(trees) * (1 + NODES), (con.vocab_size + 31) // 32), np.int32)
+        memory = empty_rows(len(trees) * (1 + NODES), con.vocab_size)
         nodes = len(trees) * (1 + NODES)
         contenders = {
             AT_ONCE: Contender(own_masks(con, trees, memory), nodes),
@@ -127,8 +127,7 @@ def draft(tree: Tree) -> DraftTree:
 
 def require_same_masks(workload: Workload, con: fm.Constraint, trees: list[Tree]) -> None:
     """By the schema's regex, which leaves no room for taste."""
-    words = (con.vocab_size + 31) // 32
-    ours, theirs = (np.zeros((1 + NODES, words), np.int32) for _ in range(2))
+    ours, theirs = (empty_rows(1 + NODES, con.vocab_size) for _ in range(2))
     matcher = engine(XGrammar, workload.tokenizer).regex(workload.format.regex)
     for tree in trees:
         own_masks(con, [tree], ours)()

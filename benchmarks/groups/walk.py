@@ -15,6 +15,7 @@ import numpy as np
 import fastmask as fm
 from benchmarks.formats import ARTICLE, UPOS
 from benchmarks.harness import Contender, Race, Report
+from benchmarks.packed import empty_rows
 from benchmarks.peers import OutlinesCore
 from benchmarks.peers.entrants import entrants, memory_for
 from benchmarks.workloads import Workload, padded, workloads
@@ -47,7 +48,7 @@ def beside_peers(report: Report, workload: Workload, con: fm.Constraint) -> None
     total = sum(map(len, answers))
     tokens, lengths = padded(answers)
     is_token = np.arange(tokens.shape[1]) < lengths[:, None]
-    memory = np.zeros((total, (con.vocab_size + 31) // 32), np.int32)
+    memory = empty_rows(total, con.vocab_size)
     one_thread = partial(fm.set_num_threads, 1)
 
     def states_and_rows() -> None:

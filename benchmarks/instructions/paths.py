@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 import fastmask as fm
+from benchmarks.packed import words_for
 
 ROWS = 512  # packed rows of a call
 LOSS_ROWS = 16  # rows of logits of a step
@@ -55,7 +56,7 @@ def walk(inputs: Inputs) -> Work:
 def packed_rows(inputs: Inputs) -> Work:
     con = inputs.constraint()
     states = inputs.states(con, ROWS)
-    out = np.ones((ROWS, (con.vocab_size + 31) // 32), np.int32)
+    out = np.ones((ROWS, words_for(con.vocab_size)), np.int32)
     return Work(lambda: con.bitmask(states, out=out), ROWS)
 
 

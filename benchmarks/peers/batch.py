@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 import fastmask as fm
+from benchmarks.packed import Rows, are_allowed
 from benchmarks.peers.llguidance import LLGuidance
-from benchmarks.peers.single import Rows
 from benchmarks.peers.xgrammar import XGrammar
 
 
@@ -80,8 +80,7 @@ def require_followed(matcher: BatchMatcher, tokens: npt.NDArray[np.int64], masks
     if not matcher.follow(tokens, masks):
         raise AssertionError(f"{matcher.name} refuses a token of an answer")
     last = tokens[:, -1]
-    allowed = masks[np.arange(len(last)), last // 32] >> (last % 32) & 1
-    if not allowed.all() or (masks[:, :-1] == -1).all(1).any():
+    if not are_allowed(last, masks).all() or (masks[:, :-1] == -1).all(1).any():
         raise AssertionError(f"{matcher.name} has other masks than those of its last tokens")
 
 

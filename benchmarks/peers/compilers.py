@@ -12,9 +12,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-import numpy as np
-
 import fastmask as fm
+from benchmarks.packed import empty_rows
 from benchmarks.peers import LLGuidance, LMFormatEnforcer, OutlinesCore, Peer, XGrammar
 
 START = 60.0  # seconds for a process to be ready
@@ -45,7 +44,7 @@ def compiler(name: str, tokenizer: Any) -> Compile:
         made: Compile = lambda text: first_mask(make(text, vocabulary))  # noqa: E731 - three ways, one name
     else:
         peer = next(peer for peer in PEERS if peer.name == name)(tokenizer)
-        row = np.zeros((1, (len(tokenizer) + 31) // 32), np.int32)
+        row = empty_rows(1, len(tokenizer))
 
         def made(text: str) -> None:
             matcher = peer.schema(text)

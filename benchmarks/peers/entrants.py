@@ -18,8 +18,9 @@ import numpy as np
 
 import fastmask as fm
 from benchmarks.harness import Report, Settings
+from benchmarks.packed import Rows, are_allowed, empty_rows
 from benchmarks.peers import Peer, installed
-from benchmarks.peers.single import Matcher, Rows
+from benchmarks.peers.single import Matcher
 from benchmarks.workloads import Workload
 
 COMPARED = 3  # answers whose masks are compared with fastmask's
@@ -87,7 +88,7 @@ def accepted(peer: type[Peer], engine: Peer, workload: Workload, settings: Setti
     try:
         matcher = engine.schema(workload.format.schema)
     except Exception as error:  # each engine has its own
-        raise Refused(f"left out, it refuses the schema: {str(error).splitlines()[0][:150]}") from None
+        raise Refused(refusal(error)) from None
     begin, taken, seen, answers = time.perf_counter(), [], 0, workload.sample(settings.answers)
     for seen, answer in enumerate(answers, 1):  # noqa: B007 - how many were seen
         if matcher.read(answer):
@@ -102,6 +103,12 @@ def accepted(peer: type[Peer], engine: Peer, workload: Workload, settings: Setti
     if refused := seen - len(taken):
         notes.append(f"refuses {refused} of {seen} answers, and is timed on the others")
     return Entrant(peer, matcher, taken, tuple(notes))
+
+
+def refusal(error: Exception) -> str:
+    """What a note says of a peer that raises this over a schema."""
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return f"left out, it refuses the schema: {reason[:150]}"
 
 
 def in_time(entrant: Entrant, workload: Workload, seconds: float) -> Entrant:
@@ -122,7 +129,7 @@ def in_time(entrant: Entrant, workload: Workload, seconds: float) -> Entrant:
 
 def memory_for(answers: list[list[int]], workload: Workload) -> Rows:
     """A packed row before each token of the longest answer, and one behind it."""
-    return np.zeros((max(map(len, answers)) + 1, (workload.vocabulary.size + 31) // 32), np.int32)
+    return empty_rows(max(map(len, answers)) + 1, workload.vocabulary.size)
 
 
 # ---- the same job -----------------------------------------------------------------------------------------
@@ -142,9 +149,9 @@ def require_allowed(entrant: Entrant, workload: Workload) -> None:
     """Its masks for the schema allow what it accepts."""
     for answer in entrant.answers[:COMPARED]:
         rows, ids = masks_by(entrant.matcher, answer, workload), np.array(answer)
-        bits = rows[np.arange(len(ids)), ids // 32] >> (ids % 32) & 1
-        if not bits.all():
-            raise AssertionError(f"{entrant.name} forbids token {bits.argmin()} of an answer that it accepts")
+        allowed = are_allowed(ids, rows)
+        if not allowed.all():
+            raise AssertionError(f"{entrant.name} forbids token {allowed.argmin()} of an answer that it accepts")
 
 
 def masks_by(matcher: Matcher, answer: list[int], workload: Workload) -> Rows:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 import fastmask as fm
-from benchmarks.peers.single import Matcher, Peer, Rows, SteppedMatcher
+from benchmarks.packed import Rows
+from benchmarks.peers.single import Matcher, Peer, SteppedMatcher
 
 
 class LLGuidance(Peer):

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 import fastmask as fm
-from benchmarks.peers.single import Matcher, Peer, Rows, SteppedMatcher, ends, row_of
+from benchmarks.packed import Rows
+from benchmarks.peers.single import Matcher, Peer, SteppedMatcher, ends, row_of
 
 
 class LMFormatEnforcer(Peer):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 import fastmask as fm
-from benchmarks.peers.single import Matcher, Peer, Rows, SteppedMatcher, torch_rows
+from benchmarks.packed import Rows
+from benchmarks.peers.single import Matcher, Peer, SteppedMatcher, torch_rows
 
 
 class OutlinesCore(Peer):

@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 import fastmask as fm
-
-Rows = npt.NDArray[np.int32]  # [T+1, ceil(V / 32)]
+from benchmarks.packed import Rows
 
 
 class Matcher(Protocol):

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fastmask as fm
-from benchmarks.peers.single import Matcher, Peer, Rows, SteppedMatcher, ends, row_of, torch_rows
+from benchmarks.packed import Rows
+from benchmarks.peers.single import Matcher, Peer, SteppedMatcher, ends, row_of, torch_rows
 
 
 class XGrammar(Peer):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fastmask import _core, outlines
 from fastmask.characters import Characters
 from fastmask.constraint_file import automaton_from_bytes, automaton_to_bytes
+from fastmask.distances import Distances
 from fastmask.errors import InputError, InputTypeError, TokenRangeError, VocabularyError
 from fastmask.forced import ForcedBytes
 from fastmask.regex import MAX_BYTES, compile_regex, literal
@@ -27,6 +28,7 @@ from fastmask.rows import (
     like,
     plain,
     state_array,
+    strings,
     writable,
 )
 from fastmask.schema import require_enforced, require_translatable, schema_text
@@ -71,7 +73,8 @@ class Constraint(Walks):
             self._engine = _core.Engine(automaton)
         self._row_words = (vocabulary.size + 31) // 32  # of a packed mask
         self._final = self._engine.final_states().astype(bool)  # [num_states]
-        self._table: Transitions | None = None  # made when first needed, under the lock
+        self._distances: Distances | None = None  # made when first needed, under the lock
+        self._table: Transitions | None = None  # likewise
         self._on_device: dict[str, OnDevice] = {}  # likewise
         self._table_lock = threading.RLock()
 
@@ -137,18 +140,13 @@ class Constraint(Walks):
         """Exactly one of the given texts. ``options`` as for :meth:`from_regex`.
 
         Raises:
-            InputTypeError: a choice that is not a string, or a ``vocabulary`` that is none.
+            InputTypeError: ``choices`` that are no list of strings, or a ``vocabulary`` that is none.
             InputError: no choice at all, or an option out of range.
             RegexError: a choice that is no Unicode text.
             CompileLimitError: a budget was passed.
         """
         _require(vocabulary)
-        if isinstance(choices, (str, bytes)) or not isinstance(choices, Iterable):
-            raise InputTypeError(f"choices must be a list of strings, got {choices!r}")
-        listed = list(choices)
-        wrong = [choice for choice in listed if not isinstance(choice, str)]
-        if wrong:
-            raise InputTypeError(f"choices must be a list of strings, got {wrong[0]!r} among them")
+        listed = strings(choices, "choices")
         if not listed:
             raise InputError("choices is empty: a constraint needs at least one text")
         regex = "|".join(map(literal, listed))
@@ -256,8 +254,8 @@ class Constraint(Walks):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the automaton and of the masks and transitions so far, without the vocabulary and its trie."""
-        return self._engine.nbytes + (self._table.nbytes if self._table else 0)
+        """Bytes of the automaton and of what was made of it so far, without the vocabulary and its trie."""
+        return self._engine.nbytes + sum(made.nbytes for made in (self._distances, self._table) if made is not None)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -288,7 +286,7 @@ class Constraint(Walks):
 
     # ---- states → the end ------------------------------------------------------------------------------
 
-    def distance(self, states: Any, max_bytes: int = MAX_TABLE_BYTES) -> Any:
+    def distance(self, states: Any) -> Any:
         """The fewest tokens from each state to one where the text may end: int32 [...]; one ``int`` for one state.
 
         0 where the text may end here, and for DONE and FREE; EOS is not counted. -1 where it can never end: DEAD,
@@ -296,15 +294,23 @@ class Constraint(Walks):
 
         Args:
             states: integers [...].
-            max_bytes: budget of the table of all transitions, which the first call makes and the constraint keeps.
+
+        The first call finds out for all states, and the constraint keeps it.
 
         Raises:
             TokenRangeError: a state outside 0 … ``num_states - 1``.
-            CompileLimitError: the table would take more than ``max_bytes``.
             InputTypeError: not integers.
         """
         ids = self._states(states)
-        return plain(like(self.transitions(max_bytes).distance[ids], states))
+        return plain(like(self.distances.to_end[ids], states))
+
+    @property
+    def distances(self) -> Distances:
+        """The same for all states, for fastmask's own modules; made by whoever needs it first, and kept."""
+        with self._table_lock:
+            if self._distances is None:
+                self._distances = Distances(self._engine)
+            return self._distances
 
     # ---- states → masks ---------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ class Progress:
     """The state of a text that somebody else keeps and lets grow.
 
     Only a count and the last token read are remembered beside the state. Where they do not agree with the tokens
-    (some were taken back, or several came at once) the text is replayed from its beginning. What does not show in
-    them, a change before the last token read, goes unnoticed; no server changes what was generated.
+    (some were taken back, or several came at once) the text is replayed from its beginning. A change before the last
+    token read would go unnoticed: texts gain and lose tokens at their end alone.
     """
 
     def __init__(self, constraint: Constraint) -> None:

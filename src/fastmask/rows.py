@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ __all__ = [
     "start_per_row",
     "state_array",
     "state_per_row",
+    "strings",
     "to_numpy",
     "token_array",
     "token_rows",
@@ -85,6 +86,17 @@ def integer(value: Any, name: str) -> int:
     raise InputTypeError(f"{name} must be an integer, got {value!r}")
 
 
+def strings(values: Any, name: str) -> list[str]:
+    """A list of strings. Raises InputTypeError for anything else, a single string too."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InputTypeError(f"{name} must be a list of strings, got {values!r:.80}")
+    listed = list(values)
+    wrong = [value for value in listed if not isinstance(value, str)]
+    if wrong:
+        raise InputTypeError(f"{name} must be a list of strings, got {wrong[0]!r:.80} among them")
+    return listed
+
+
 def is_tensor(value: object) -> bool:
     """Is this a torch tensor? (If torch was never imported, it cannot be.)"""
     torch = sys.modules.get("torch")
@@ -125,7 +137,12 @@ def plain(result: Any) -> Any:
 
 
 def writable(out: Any, shape: tuple[int, ...], dtype: Any) -> npt.NDArray[Any]:
-    """``out`` as a numpy view that the kernel can write to, checked."""
+    """``out`` as a numpy view that the kernel can write to.
+
+    Raises:
+        InputTypeError: neither a numpy array nor a CPU tensor, or of another dtype.
+        InputError: of another shape, not contiguous, or not to be written to.
+    """
     if is_tensor(out) and out.device.type != "cpu":
         raise InputTypeError(f"out must be a numpy array or a CPU tensor, got a tensor on {out.device}")
     view = to_numpy(out, "out") if is_tensor(out) else out

@@ -68,12 +68,7 @@ def learn(
         "steps": steps,
         "learning_rate": learning_rate,
         "accumulate": upkeep.accumulate,
-        "processes": processes().num_processes,
-        "mixed_precision": new_accelerator().mixed_precision,
-        "terms": {
-            term.name: {"weight": term.weight, "begins": term.begins, "data": term.stream.fingerprint} for term in terms
-        },
-        "model": {**shape(model), "weights": model_digest(model)},
+        **surroundings(model, terms),
     }
     folder = run.folder / name
     checkpoints = Checkpoints(Path(f"{folder}.checkpoint"), configuration, every=upkeep.checkpoint_every)
@@ -93,6 +88,18 @@ def learn(
     if upkeep.checkpoint_every and not upkeep.keep_checkpoint:
         on_main_process(checkpoints.remove)
     return model
+
+
+def surroundings(model: PreTrainedModel, terms: list[Term]) -> dict:
+    """What a training depends on beside the numbers it was given: the processes, the data, the model as it begins."""
+    return {
+        "processes": processes().num_processes,
+        "mixed_precision": new_accelerator().mixed_precision,
+        "terms": {
+            term.name: {"weight": term.weight, "begins": term.begins, "data": term.stream.fingerprint} for term in terms
+        },
+        "model": {**shape(model), "weights": model_digest(model)},
+    }
 
 
 def keep(run: Run, name: str, model: PreTrainedModel, configuration: dict, **facts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,7 @@ from typing import Any
 from fastmask.errors import InputError
 from fastmask.vocabulary import Vocabulary
 
-__all__ = ["load_schema", "load_tokenizer", "load_vocabulary", "write_text"]
+__all__ = ["absolute_schema", "load_schema", "load_tokenizer", "load_vocabulary", "write_text"]
 
 
 def load_schema(given: str) -> Any:
@@ -21,7 +22,7 @@ def load_schema(given: str) -> Any:
     Raises:
         InputError: it is none of these, the file cannot be read, or the model cannot be imported.
     """
-    if given.lstrip().startswith(("{", "true", "false")):
+    if _is_text(given):
         return given
     path = Path(given)
     if path.is_file() and path.suffix != ".py":
@@ -33,9 +34,28 @@ def load_schema(given: str) -> Any:
             " model"
         )
     try:
-        return getattr(_import_file(Path(module)) if module.endswith(".py") else _import_module(module), name)
+        return getattr(_import_file(Path(module)) if _names_model_of_file(given) else _import_module(module), name)
     except Exception as error:  # whatever a module may raise while it is imported
         raise InputError(f"{given!r} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def absolute_schema(given: str) -> str:
+    """What :func:`load_schema` takes, with the file's path from the root: the same from whatever folder it is read.
+
+    Text and ``module:Name`` stay as they are.
+    """
+    if _is_text(given):
+        return given
+    path, colon, name = given.rpartition(":") if _names_model_of_file(given) else (given, "", "")
+    return f"{Path(path).resolve()}{colon}{name}" if colon or Path(path).is_file() else given
+
+
+def _is_text(given: str) -> bool:
+    return given.lstrip().startswith(("{", "true", "false"))
+
+
+def _names_model_of_file(given: str) -> bool:
+    return given.rpartition(":")[0].endswith(".py")
 
 
 def _read_text(path: Path) -> str:
@@ -66,6 +86,9 @@ def load_tokenizer(name: str) -> Any:
     Raises:
         InputError: there is none.
     """
+    os.environ.setdefault(
+        "TRANSFORMERS_NO_ADVISORY_WARNINGS", "1"
+    )  # that torch is missing, which tokenizers do without
     from transformers import AutoTokenizer
 
     try:

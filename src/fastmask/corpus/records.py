@@ -101,7 +101,11 @@ class Records:
 
 
 class RecordReader:
-    """What :func:`read_records` returns. Each iteration reads the corpus anew; nothing is kept of it."""
+    """What :func:`read_records` returns. Each iteration reads the corpus anew; nothing is kept of it.
+
+    Raises:
+        CorpusError: types that do not fit each other, or a column of the name that ``on_error="keep"`` adds.
+    """
 
     def __init__(
         self, sources: list[Source], batch_size: int, on_error: OnError, sample: int, columns: Mapping[str, pa.DataType]

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmask.constraint import Constraint
-from fastmask.errors import InputTypeError
-from fastmask.rows import After
+from fastmask.rows import After, strings
 
 __all__ = ["TextMasks", "mask_texts"]
 
@@ -46,15 +45,10 @@ def mask_texts(
         packed: bits as from :meth:`Constraint.bitmask`; ``False``: booleans, eight times larger.
 
     Raises:
-        InputTypeError: ``texts`` is a single string, or holds something else.
+        InputTypeError: ``texts`` is no list of strings.
         TokenRangeError: the tokenizer gives ids beyond the constraint's vocabulary.
     """
-    if isinstance(texts, str):
-        raise InputTypeError("texts must be a list of strings, got one string")
-    listed = list(texts)
-    wrong = [text for text in listed if not isinstance(text, str)]
-    if wrong:
-        raise InputTypeError(f"texts must be a list of strings, got {wrong[0]!r} among them")
+    listed = strings(texts, "texts")
     ids = tokenizer(listed)["input_ids"] if listed else []
     lengths = np.array([len(row) for row in ids], dtype=np.int64)
     states = con.walk(ids, start=start)

@@ -52,13 +52,13 @@ class Budget:
         begun = rule.token is not None and remaining <= rule.needed(self.answer_tokens)
         if begun:
             _begin_answer(masked, scores, group, states)
-        transitions = rule.constraint.transitions()
+        distances = rule.constraint.distances
         spared = max(self.answer_tokens - rule.shortest_answer, 0) if rule.text else 0
-        if 0 <= transitions.farthest < remaining - spared:
+        if 0 <= distances.farthest < remaining - spared:
             return begun  # from everywhere the end is near enough
         of_text = np.flatnonzero(states >= _core.INITIAL)
         limits = np.where(states[of_text] < rule.first_answering, remaining - 1 - spared, remaining - 1)
-        within = transitions.within(states[of_text], limits)  # [n, V]
+        within = distances.within(states[of_text], limits)  # [n, V]
         possible = within.any(axis=1)  # elsewhere it is too late, and the mask alone must do
         rows = torch.from_numpy(group.rows[of_text[possible]]).to(masked.device)
         allowed = torch.from_numpy(within[possible]).to(masked.device)

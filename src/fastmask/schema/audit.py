@@ -56,9 +56,7 @@ class Finding(NamedTuple):
     """One keyword that the translation would not enforce."""
 
     pointer: str
-    """RFC 6901 JSON pointer to the keyword."""
-    keyword: str
-    """The keyword itself; ``{}`` for an empty schema, whose pointer is then its own."""
+    """RFC 6901 JSON pointer to the keyword; of an empty schema, to itself."""
     effect: str
     """What would have happened, a sentence."""
 
@@ -111,7 +109,7 @@ class _Audit:
     def _decide(self, node: Any, path: Path, depth: int, bare: bool) -> _Outcome | None:
         if node == {}:
             lost = "its alternatives would not be held together: text cut off after 'true' would be accepted"
-            return _outcome(ANYTHING, [_finding(path, "{}", lost)] if bare else [])
+            return _outcome(ANYTHING, [_finding(path, lost)] if bare else [])
         match decider := decider_of(node):
             case None:
                 return REFUSED
@@ -138,7 +136,7 @@ class _Audit:
             kinds = ANYTHING - kinds_of_type(node["type"]) if keyword == "type" else rule.kinds
             if outcome.kinds & kinds and not rule.idle(node[keyword]) and not (satisfied and satisfied(node)):
                 lost = f"it would be ignored{beside}: {rule.lost} would be accepted"
-                findings.append(_finding((*path, keyword), keyword, lost))
+                findings.append(_finding((*path, keyword), lost))
         return _outcome(outcome.kinds, findings)
 
     def _properties(self, node: Schema, path: Path, depth: int) -> _Outcome:
@@ -146,13 +144,13 @@ class _Audit:
         for name, schema in node["properties"].items():
             place = (*path, "properties", name)
             if re.search(r'["\\\x00-\x1f]', name):
-                findings.append(_finding(place, "properties", "its name would stand in the text unescaped"))
+                findings.append(_finding(place, "its name would stand in the text unescaped"))
             outcome = self.visit(schema, place, depth, bare=True)
             if outcome:
                 findings += outcome.findings
             elif name in always_present(node):
                 lost = f"{name!r} would be left out: what it holds lies behind more than {REFERENCE_LIMIT} references"
-                findings.append(_finding((*path, "required"), "required", lost))
+                findings.append(_finding((*path, "required"), lost))
         return _outcome(OBJECT, findings)
 
     def _list(self, schemas: list[Any], path: Path, depth: int) -> _Outcome | None:
@@ -165,31 +163,31 @@ class _Audit:
         if keyword == "prefixItems":
             return _outcome(ARRAY, findings)
         if not schemas:
-            findings.append(_finding(path, keyword, "the empty text would be accepted, which is no JSON"))
+            findings.append(_finding(path, "the empty text would be accepted, which is no JSON"))
         if keyword == "allOf" and len(schemas) > 1:
-            findings.append(_finding(path, keyword, "texts of its schemas would be accepted one after the other"))
+            findings.append(_finding(path, "texts of its schemas would be accepted one after the other"))
         if keyword == "oneOf":
             pairs = itertools.permutations(range(len(schemas)), 2)
             if pair := next((pair for pair in pairs if not self._excludes(*(schemas[i] for i in pair))), None):
                 lost = "values of schema {} would be accepted even where schema {} admits them, too".format(*pair)
-                findings.append(_finding(path, keyword, lost))
+                findings.append(_finding(path, lost))
         return _outcome(frozenset().union(*(outcome.kinds for outcome in outcomes if outcome)), findings)
 
     def _constants(self, values: list[Any], path: Path) -> _Outcome:
         faults = [fault for fault in map(constant_fault, values) if fault]
         if not values:
             faults = ["the empty text would be accepted, which is no JSON"]
-        return _outcome(map(kind, values), [_finding(path, str(path[-1]), fault) for fault in faults])
+        return _outcome(map(kind, values), [_finding(path, fault) for fault in faults])
 
     def _reference(self, reference: str, path: Path, depth: int, bare: bool) -> _Outcome | None:
         if depth == REFERENCE_LIMIT:
             return None
         if not re.fullmatch(r"#(/[^/~%]+)*", reference):
             lost = "it would be followed word by word through this document, wherever that leads"
-            return _outcome(ANYTHING, [_finding(path, "$ref", lost)])
+            return _outcome(ANYTHING, [_finding(path, lost)])
         if self._inside_resource(path):
             lost = "it would be followed from the root of the document, not from the '$id' around it"
-            return _outcome(ANYTHING, [_finding(path, "$ref", lost)])
+            return _outcome(ANYTHING, [_finding(path, lost)])
         return self.visit(follow(self.root, reference), tuple(reference.split("/")[1:]), depth + 1, bare)
 
     def _inside_resource(self, path: Path) -> bool:
@@ -206,7 +204,7 @@ class _Audit:
         kinds = kinds_of_type(node["type"])
         findings: list[Finding] = []
         if node["type"] == []:
-            findings.append(_finding((*path, "type"), "type", "the empty text would be accepted, which is no JSON"))
+            findings.append(_finding((*path, "type"), "the empty text would be accepted, which is no JSON"))
         for keyword, holder, limit in (("items", ARRAY, "maxItems"), ("additionalProperties", OBJECT, "maxProperties")):
             if kinds & holder and keyword in node and not count(node, limit, high=0):
                 outcome = self.visit(node[keyword], (*path, keyword), depth, bare=keyword != "items")
@@ -218,11 +216,11 @@ class _Audit:
             value = str(node.get(keyword))
             fault = pattern_fault(value) if keyword == "pattern" else FORMATS.get(value)
             if fault:
-                findings.append(_finding((*path, keyword), keyword, fault))
+                findings.append(_finding((*path, keyword), fault))
         for part in ("Fraction", "Exponent"):  # extensions of the translation
             low, high = f"minDigits{part}", f"maxDigits{part}"
             if kinds >= NUMBER and count(node, high, low=1) and not count(node, low, low=1):
-                findings.append(_finding((*path, high), high, "numbers that end before these digits would be accepted"))
+                findings.append(_finding((*path, high), "numbers that end before these digits would be accepted"))
         return _outcome(kinds, findings)
 
     # What the branches of oneOf may have in common
@@ -267,6 +265,6 @@ def _outcome(kinds: Iterable[str], findings: Iterable[Finding]) -> _Outcome:
     return _Outcome(frozenset(kinds), tuple(dict.fromkeys(findings)))
 
 
-def _finding(path: Path, keyword: str, effect: str) -> Finding:
+def _finding(path: Path, effect: str) -> Finding:
     steps = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
-    return Finding("".join("/" + step for step in steps), keyword, effect)
+    return Finding("".join("/" + step for step in steps), effect)
