@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from fastmask.corpus.report.charts import break_bars, legend, size_bars, where_b
 from fastmask.corpus.report.statistics import Record, Statistics
 from fastmask.corpus.report.views import cards, view
 from fastmask.corpus.verdict import VERDICTS
+from fastmask.whole_file import write_whole
 
 __all__ = ["write_report"]
 
@@ -33,6 +33,8 @@ def write_report(
     tokens_shown: int = 20,
 ) -> Statistics:
     """Write one HTML file about a corpus, which needs nothing else to be read: no network, no other file.
+
+    A file that is there is replaced as a whole or not at all.
 
     Statistics are of all records, gathered in one pass and in bounded memory. Some records are drawn in full, their
     tokens coloured by how many tokens were allowed in their place.
@@ -60,24 +62,22 @@ def write_report(
         broken += [records[i] for i in found[: drawn_broken - len(broken)].tolist()]
     others = [record for record in broken if not any(record is other for other in first)]
     views = [view(con, record) for record in [*first, *others]]
-    Path(path).write_text(
-        _template().render(
-            title=title,
-            con=con,
-            statistics=statistics,
-            verdicts=list(zip(VERDICTS, statistics.verdicts.tolist(), strict=True)),
-            sizes=size_bars(statistics),
-            breaks=break_bars(statistics),
-            where=where_broken(con, statistics),
-            legend=legend(),
-            records=views,
-            failures=[(number, record) for number, record in enumerate(views) if record.broken],
-            cards=cards(con, views, tokens_shown),
-            style=_read("page.css"),
-            script=_read("page.js"),
-        ),
-        encoding="utf-8",
+    page = _template().render(
+        title=title,
+        con=con,
+        statistics=statistics,
+        verdicts=list(zip(VERDICTS, statistics.verdicts.tolist(), strict=True)),
+        sizes=size_bars(statistics),
+        breaks=break_bars(statistics),
+        where=where_broken(con, statistics),
+        legend=legend(),
+        records=views,
+        failures=[(number, record) for number, record in enumerate(views) if record.broken],
+        cards=cards(con, views, tokens_shown),
+        style=_read("page.css"),
+        script=_read("page.js"),
     )
+    write_whole(path, page.encode())
     return statistics
 
 
