@@ -221,6 +221,27 @@ def test_shards_are_not_written_among_their_sources(tmp_path):
         write_shards(read_records(source), lengths, source)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks of folders")
+def test_two_runs_at_once_do_not_mix_their_shards(tmp_path):
+    """Each by itself would be done, and half of the records be of either."""
+    source = corpus(tmp_path / "in")
+    other: list[str] = []
+
+    def meanwhile(table: Any) -> Any:
+        try:
+            write_shards(read_records(source), lengths, tmp_path / "out", shard_rows=60)
+        except fm.CorpusError as error:
+            other.append(str(error))
+        return lengths(table)
+
+    summary = write_shards(read_records(source), meanwhile, tmp_path / "out", shard_rows=50)
+    assert other
+    assert all(message.startswith("another run is writing to") for message in other)
+    assert (summary.read, summary.shards) == (120, 3)
+    assert numbers(tmp_path / "out") == list(range(120))
+    assert write_shards(read_records(source), lengths, tmp_path / "out", shard_rows=50).read == 120
+
+
 # ---- what goes wrong ------------------------------------------------------------------------------------------------
 
 

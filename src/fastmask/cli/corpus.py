@@ -126,6 +126,8 @@ def annotate(
 
     Example: fastmask annotate answers.jsonl --schema person.schema.json --tokenizer gpt2 --answer reply --out annotated
     """
+    if not out:  # a shell's variable that is not set; fsspec would take it for the folder that we stand in
+        raise InputError("--out is empty: name a folder, or an fsspec URL of one")
     if engine == "ray" and (on_error != "keep" or sample != SAMPLE or as_text or shard_rows != _SHARD_ROWS):
         raise InputError(
             "--engine ray reads and keeps every record and sizes its files itself: no --on-error, no --sample, no"

@@ -73,6 +73,8 @@ def report(
 
     Example: fastmask report answers.jsonl --schema person.schema.json --tokenizer gpt2 --answer reply --out report.html
     """
+    if out.is_dir() or not out.parent.is_dir():  # not behind a pass over the corpus
+        raise InputError(f"{out} cannot be written: name a file in a folder that is there")
     records = read_asked(corpus, file_format, on_error, sample, as_text, "")
     loaded = load_tokenizer(tokenizer)
     columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from fastmask.corpus.report.statistics import Record, Statistics
 from fastmask.corpus.report.views import cards, view
 from fastmask.corpus.verdict import VERDICTS
 from fastmask.errors import CorpusError
+from fastmask.whole_file import write_whole
 
 __all__ = ["write_report"]
 
@@ -35,6 +35,8 @@ def write_report(
     tokens_shown: int = 20,
 ) -> Statistics:
     """Write one HTML file about a corpus, which needs nothing else to be read: no network, no other file.
+
+    A file that is there is replaced as a whole or not at all.
 
     Statistics are of all records, gathered in one pass and in bounded memory. Some records are drawn in full, their
     tokens coloured by how many tokens were allowed in their place.
@@ -67,25 +69,23 @@ def write_report(
         raise CorpusError(f"all {statistics.left_out:,} records are left out: {statistics.problems[0]}")
     others = [record for record in broken if not any(record is other for other in first)]
     views = [view(con, record) for record in [*first, *others]]
-    Path(path).write_text(
-        _template().render(
-            title=title,
-            con=con,
-            statistics=statistics,
-            verdicts=list(zip(VERDICTS, statistics.verdicts.tolist(), strict=True)),
-            sizes=size_bars(statistics),
-            breaks=break_bars(statistics),
-            where=where_broken(con, statistics),
-            legend=legend(),
-            records=views,
-            problems=statistics.problems[:drawn_broken],
-            failures=[(number, record) for number, record in enumerate(views) if record.broken],
-            cards=cards(con, views, tokens_shown),
-            style=_read("page.css"),
-            script=_read("page.js"),
-        ),
-        encoding="utf-8",
+    page = _template().render(
+        title=title,
+        con=con,
+        statistics=statistics,
+        verdicts=list(zip(VERDICTS, statistics.verdicts.tolist(), strict=True)),
+        sizes=size_bars(statistics),
+        breaks=break_bars(statistics),
+        where=where_broken(con, statistics),
+        legend=legend(),
+        records=views,
+        problems=statistics.problems[:drawn_broken],
+        failures=[(number, record) for number, record in enumerate(views) if record.broken],
+        cards=cards(con, views, tokens_shown),
+        style=_read("page.css"),
+        script=_read("page.js"),
     )
+    write_whole(path, page.encode())
     return statistics
 
 
