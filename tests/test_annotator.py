@@ -310,6 +310,7 @@ def test_batches_that_are_no_tables(batch):
         ({"text": "a", "prompt": "b"}, "go with an answer column"),
         ({"tokens": "a", "end": (EOS,)}, "go with an answer column"),
         ({"text": "a", "between": (EOS,)}, "go with an answer column"),
+        ({"answer": "a", "between": (EOS,)}, "between prompt and answer"),
         ({"answer": "a", "start": 3}, "begins with the answer"),
         ({"answer": "a", "start": fm.after(EOS)}, "begins with the answer"),
     ],
@@ -317,6 +318,19 @@ def test_batches_that_are_no_tables(batch):
 def test_columns_that_do_not_go_together(options, message):
     with pytest.raises(fm.InputError, match=message):
         Columns(**options)
+
+
+@pytest.mark.parametrize("given", [EOS, "4", [1.0], ["4"], [True]])
+def test_tokens_between_or_behind_that_are_no_ids(given):
+    for name in ("between", "end"):
+        with pytest.raises(fm.InputTypeError, match=name):
+            Columns(answer="a", prompt="b", **{name: given})
+
+
+def test_ids_may_come_as_any_sequence():
+    assert Columns(answer="a", prompt="b", between=[EOS], end=np.array([EOS])) == Columns(
+        answer="a", prompt="b", between=(EOS,), end=(EOS,)
+    )
 
 
 def test_a_start_of_no_use():
@@ -329,6 +343,14 @@ def test_a_start_of_no_use():
 def test_arguments_that_do_not_go_together():
     with pytest.raises(fm.InputTypeError, match="Constraint or Constraints, got str"):
         Annotator("[ab]", Columns(tokens="ids"))
+    with pytest.raises(fm.InputTypeError, match=r'Columns\(answer="reply"\), got dict'):
+        Annotator(CON, {"answer": "a"})
+    with pytest.raises(fm.InputError, match=r"max_length must be at least 0.*got -1"):
+        Annotator(CON, Columns(tokens="ids"), max_length=-1)
+    with pytest.raises(fm.InputTypeError, match="max_length must be an integer"):
+        Annotator(CON, Columns(tokens="ids"), max_length=2.5)
+    with pytest.raises(fm.TokenRangeError, match="end: token id 7 lies outside 0 … 6"):
+        Annotator(CON, Columns(answer="a", end=(7,)), tokenizer=[])
     with pytest.raises(fm.InputError, match="pass the tokenizer"):
         Annotator(CON, Columns(text="text"))
     with pytest.raises(fm.InputError, match="a schema column goes with Constraints"):
@@ -384,6 +406,36 @@ def test_a_wrong_id_is_found_whatever_schema_it_comes_under(words):
     found = Annotator(Constraints(words), Columns(tokens="ids", schema="schema"))(table)
     assert found["verdict"].to_pylist() == ["complete", "error", "complete"]
     assert "token id 1000000 at position 0" in found["error"][1].as_py()
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.struct([("name", pa.string())]), pa.list_(pa.string()), pa.binary()])
+def test_a_column_that_holds_no_text_is_named_before_a_record_is_read(kind):
+    nothing = pa.table({"a": pa.array([], pa.string()), "b": pa.array([], kind)})
+    for columns in (Columns(answer="b"), Columns(text="b"), Columns(answer="a", prompt="b")):
+        with pytest.raises(
+            fm.InputTypeError, match=r"'b' must hold text, got .*json\.dumps\(value, ensure_ascii=False\)"
+        ):
+            Annotator(CON, columns, tokenizer=[])(nothing)
+
+
+def test_a_name_that_no_schema_has_is_told_those_that_there_are(words):
+    known = Constraints(words, {"flag": FLAG, "digits": DIGITS})
+    with pytest.raises(
+        fm.SchemaError, match=r"'digit' is not JSON, nor the name of a schema; those are 'flag', 'digits'$"
+    ):
+        known.of("digit")
+    with pytest.raises(fm.SchemaError, match="the schema's text is not JSON"):
+        known.of('{"type":')
+    many = Constraints(words, {f"n{number}": FLAG for number in range(21)})
+    with pytest.raises(fm.SchemaError, match=r"'n18', 'n19' …$"):
+        many.of("n21")
+
+
+def test_constraints_of_what_is_no_vocabulary_or_no_room(words):
+    with pytest.raises(fm.InputTypeError, match="expected a Vocabulary, got str"):
+        Constraints("words")
+    with pytest.raises(fm.InputError, match=r"max_bytes must be at least 0.*got -1"):
+        Constraints(words, max_bytes=-1)
 
 
 def test_schemas_that_are_no_texts(words):
@@ -507,9 +559,9 @@ def test_whole_texts(tokenized, con):
 
 
 def test_texts_that_are_none(tokenized, con):
-    """Numbers in place of texts are errors of their records; a batch without a single text needs no tokenizer."""
-    found = Annotator(con, Columns(answer="answer"), tokenized.tokenizer)(pa.table({"answer": [3, None]}))
-    assert found["error"].to_pylist() == [f"{what} in column 'answer', expected a text" for what in ("int", "null")]
+    """A null is an error of its record; a batch without a single text needs no tokenizer."""
+    found = Annotator(con, Columns(answer="answer"), tokenized.tokenizer)(pa.table({"answer": [None, None]}))
+    assert found["error"].to_pylist() == ["null in column 'answer', expected a text"] * 2
     empty = Annotator(con, Columns(text="text"), tokenized.tokenizer)(pa.table({"text": pa.array([], pa.string())}))
     assert empty.num_rows == 0
 

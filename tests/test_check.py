@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ jsonschema = pytest.importorskip("jsonschema")
 from typer.testing import CliRunner  # noqa: E402
 
 from fastmask.cli import app  # noqa: E402
+from fastmask.cli.wording import as_options  # noqa: E402
 from fastmask.corpus import Annotator, Columns, read_records  # noqa: E402
 from fastmask.corpus.check import check_corpus  # noqa: E402
 
@@ -117,6 +119,15 @@ def test_findings_are_limited_and_counts_are_not(corpus, con, bpe):
     assert sum(found.verdicts.values()) == 7
 
 
+def test_findings_are_told_in_the_order_of_the_corpus(corpus, con, bpe):
+    """What could not be read among what was broken, and the first of all where only some are told."""
+    lines = [2, 3, 5, 6, 8]
+    for limit in range(1, 6):
+        for on_error in ("keep", "skip"):
+            found = checked(corpus, con, bpe, on_error=on_error, limit=limit).findings
+            assert [int(f.place.split("answers.jsonl:")[1].split()[0]) for f in found] == lines[:limit]
+
+
 def test_answers_spelled_otherwise_are_counted(con, bpe, tmp_path):
     canonical = bpe.tokenizer(GOOD)["input_ids"]
     by_bytes = [bpe.vocabulary.id_of(bytes([byte])) for byte in GOOD.encode()]
@@ -183,13 +194,19 @@ def test_the_command_annotate_and_what_it_wrote_checked_again(corpus, folder, tm
     bits = np.unpackbits(masks["rows"][masks["row_of"]].view(np.uint8), axis=1, bitorder="little")
     assert np.array_equal(bits[:, : con.vocab_size].astype(bool), con.allowed(every))
 
+    shards[-1].unlink()
     again = fastmask(*arguments, "--json")
     assert again.exit_code == 0, again.exception
-    assert json.loads(again.stdout)["read"] == 7  # nothing is done twice
-    again = fastmask(
-        "check", *shards, "--schema", json.dumps(PERSON), "--tokenizer", folder, "--on-error", "skip", "--json"
-    )
-    assert json.loads(again.stdout)["verdicts"] == {"complete": 2, "broken": 2, "cut off": 1}
+    assert json.loads(again.stdout) == json.loads(ended.stdout)  # of the whole corpus, in however many runs
+    verdicts = {"complete": 2, "broken": 2, "cut off": 1, "error": 2}
+    assert (json.loads(ended.stdout)["errors"], json.loads(ended.stdout)["verdicts"]) == (2, verdicts)
+    shown = dict(re.findall(r"│ (\S.*?) +│ (\d+) +│", fastmask(*arguments).stdout))
+    assert {name: int(shown[name]) for name in verdicts} == verdicts
+
+    judge = ("check", *shards, "--schema", json.dumps(PERSON), "--tokenizer", folder, "--json")
+    kept, skipped = (json.loads(fastmask(*judge, *options).stdout) for options in ((), ("--on-error", "skip")))
+    assert (kept["verdicts"], kept["skipped"]) == (verdicts, 0)
+    assert (skipped["verdicts"] | {"error": 2}, skipped["skipped"]) == (verdicts, 2)
 
 
 def test_a_run_that_is_refused_leaves_the_masks_of_another(corpus, folder, tmp_path):
@@ -208,7 +225,7 @@ def test_answers_of_an_annotated_corpus_are_judged_anew(corpus, folder, tmp_path
     fastmask("annotate", corpus, *asked, "--out", tmp_path / "out")
     shards = tmp_path / "out" / "*.parquet"
     judged = [
-        json.loads(fastmask("check", shards, *asked, "--on-error", "skip", "--json", *column).stdout)["verdicts"]
+        json.loads(fastmask("check", shards, *asked, "--json", *column).stdout)["verdicts"]
         for column in ((), ("--answer", "answer"))
     ]
     assert judged[0] == judged[1]
@@ -239,7 +256,8 @@ def test_a_schema_in_each_record(folder, tmp_path):
     ended = fastmask("check", path, "--schema-column", "schema", "--tokenizer", folder, "--json")
     report = json.loads(ended.stdout)
     assert report["verdicts"] == {"complete": 2, "error": 1, "broken": 1}
-    assert any("/minimum" in finding["message"] for finding in report["findings"])
+    (refused,) = [finding["message"] for finding in report["findings"] if "/minimum" in finding["message"]]
+    assert "pass --no-strict and" in refused
     assert any('got "n"' in finding["message"] for finding in report["findings"])
     out = tmp_path / "out"
     assert fastmask("annotate", path, "--schema-column", "schema", "--tokenizer", folder, "--out", out).exit_code == 0
@@ -264,10 +282,67 @@ def test_a_mistake_is_named(arguments, words, corpus, folder):
     assert words in str(ended.exception)
 
 
-def test_an_empty_corpus_is_named(folder, tmp_path):
-    path = tmp_path / "empty.jsonl"
-    path.touch()
-    ended = fastmask("check", path, "--schema", '{"type":"boolean"}', "--tokenizer", folder)
+@pytest.mark.parametrize("name", ["empty.jsonl", "empty.csv"])
+@pytest.mark.parametrize("command", ["check", "annotate", "report"])
+@pytest.mark.parametrize("answer", [(), ("--answer", "answer")])
+def test_an_empty_corpus_is_named(command, name, answer, folder, tmp_path):
+    path = tmp_path / name
+    path.write_text("answer\n" if name.endswith("csv") else "")
+    out = () if command == "check" else ("--out", tmp_path / "out")
+    ended = fastmask(command, path, "--schema", '{"type":"boolean"}', "--tokenizer", folder, *out, *answer)
     assert isinstance(ended.exception, fm.InputError)
     assert "holds no record" in str(ended.exception)
-    assert "empty.jsonl" in str(ended.exception)
+    assert name in str(ended.exception)
+    assert not (tmp_path / "out").is_file()
+
+
+def test_a_column_that_is_missing_is_told_those_of_the_corpus(corpus, folder, tmp_path):
+    """And not the one in which errors are kept, which is ours; and `annotate` names no records that it did not read."""
+    for command in (("check",), ("annotate", "--out", tmp_path / "out"), ("report", "--out", tmp_path / "page.html")):
+        asked = (corpus, "--schema", json.dumps(PERSON), "--tokenizer", folder, "--answer", "nowhere")
+        ended = fastmask(command[0], *asked, *command[1:])
+        assert isinstance(ended.exception, fm.InputError)
+        assert str(ended.exception) == "the corpus has no column 'nowhere'; it has 'answer'"
+
+
+def test_answers_that_are_objects(folder, tmp_path):
+    """The message's remedy is an option, and it helps: also where the first records are text."""
+    path, asked = tmp_path / "a.jsonl", ("--schema", json.dumps(PERSON), "--tokenizer", folder, "--json")
+    person = json.loads(GOOD)
+    path.write_text(json.dumps({"answer": person}), encoding="utf-8")
+    ended = fastmask("check", path, *asked)
+    assert isinstance(ended.exception, fm.InputTypeError)
+    assert "--as-text 'answer' does reading JSONL" in as_options(str(ended.exception))
+    path.write_text("".join(json.dumps({"answer": answer}) + "\n" for answer in (GOOD, person)), encoding="utf-8")
+    assert json.loads(fastmask("check", path, *asked).stdout)["verdicts"] == {"complete": 1, "error": 1}
+    assert json.loads(fastmask("check", path, *asked, "--as-text", "answer").stdout)["verdicts"] == {"complete": 2}
+
+
+# ---- the report's other records ---------------------------------------------------------------------------------
+
+
+def test_what_a_report_leaves_out_is_told(corpus, folder, tmp_path):
+    asked = ("report", corpus, "--schema", json.dumps(PERSON), "--tokenizer", folder, "--out", tmp_path / "page.html")
+    ended = fastmask(*asked)
+    assert ended.exit_code == 0
+    assert "5 records, 2 complete, 1 cut off, 2 broken" in ended.stdout
+    assert re.search(r"\n2 left out: \S*answers\.jsonl:5 \(record 3\): null in column 'answer'", ended.stdout)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "2 left out" in page
+    assert "null in column &#39;answer&#39;" in page
+    facts = json.loads(fastmask(*asked, "--json").stdout)
+    assert (facts["records"], facts["left_out"], len(facts["problems"])) == (5, 2, 2)
+    assert facts["problems"][0] == [[str(corpus), 3, 5], "null in column 'answer', expected a text"]
+
+
+def test_the_ids_of_another_tokenizer_are_no_report(folder, bpe, tmp_path):
+    pq.write_table(pa.table({"input_ids": [[len(bpe.tokenizer) + 7]] * 3}), tmp_path / "a.parquet")
+    asked = (tmp_path / "a.parquet", "--schema", json.dumps(PERSON), "--tokenizer", folder, "--out")
+    ended = fastmask("report", *asked, tmp_path / "page.html")
+    assert isinstance(ended.exception, fm.CorpusError)
+    assert re.search(
+        r"all 3 records are left out: .*a.parquet \(record 0\): token id .*another tokenizer", str(ended.exception)
+    )
+    assert not (tmp_path / "page.html").exists()
+    with pytest.warns(UserWarning, match=r"none of the 3 records could be judged.*\(record 0\): token id"):
+        assert fastmask("annotate", *asked, tmp_path / "out").exit_code == 0

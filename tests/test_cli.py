@@ -131,6 +131,18 @@ def test_a_place_that_cannot_be_written_is_named(corpus, tokenizer, tmp_path):
     asked = (corpus, "--schema", PERSON, "--tokenizer", tokenizer, "--out")
     assert_mistake(fastmask("annotate", *asked, file), "file cannot be made a folder")
     assert_mistake(fastmask("report", *asked, file / "page.html"), "page.html cannot be written")
+    assert_mistake(fastmask("annotate", *asked, ""), "--out is empty")
+
+
+def test_a_report_of_before_stays_where_the_corpus_breaks_off(corpus, tokenizer, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("before")
+    corpus.write_text('{"answer": "{}"}\nno JSON')
+    asked = (corpus, "--schema", PERSON, "--tokenizer", tokenizer, "--out", page)
+    assert_mistake(fastmask("report", *asked, "--on-error", "raise"), "answers.jsonl:2 (record 1)")
+    assert page.read_text() == "before"
+    assert fastmask("report", *asked).returncode == 0
+    assert page.read_text() != "before"
 
 
 @pytest.mark.parametrize(

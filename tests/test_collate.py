@@ -213,3 +213,13 @@ def test_a_trainer_that_drops_the_columns_is_refused(bpe, tmp_path):
     )
     with pytest.raises(fm.InputError, match=r"neither states nor start.*remove_unused_columns=False"):
         trainer.train()
+
+
+def test_what_is_no_constraint_and_no_padding():
+    with pytest.raises(fm.InputTypeError, match="expected a Constraint, got Vocabulary"):
+        ConstraintCollator(CON.vocabulary)
+    for outside in (-1, CON.vocab_size):
+        with pytest.raises(fm.TokenRangeError, match=f"pad_token_id {outside} lies outside 0 … 6"):
+            ConstraintCollator(CON, pad_token_id=outside)
+    with pytest.raises(fm.InputTypeError, match="pad_token_id must be an integer"):
+        ConstraintCollator(CON, pad_token_id=1.5)

@@ -155,6 +155,42 @@ def test_what_cannot_be_annotated(dataset):
         annotate(dataset.to_iterable_dataset(), CON, num_proc=2)
 
 
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_holds_a_record(dataset, batch_size):
+    with pytest.raises(fm.InputError, match=f"batch_size must be at least 1, got {batch_size}"):
+        annotate(dataset, CON, batch_size=batch_size)
+
+
+def test_columns_are_a_columns(dataset):
+    for given in ({"tokens": "input_ids"}, {}):
+        with pytest.raises(fm.InputTypeError, match=r"expected Columns.*got dict"):
+            annotate(dataset, CON, given)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_column_of_another_type_is_named_before_a_record_is_read(dataset, lazy, monkeypatch):
+    read = []
+    annotated = Annotator.__call__
+    monkeypatch.setattr(Annotator, "__call__", lambda self, table: read.append(len(table)) or annotated(self, table))
+    data = dataset.to_iterable_dataset() if lazy else dataset
+    with pytest.raises(fm.InputTypeError, match="column 'label' must hold text, got int64"):
+        annotate(data, CON, Columns(answer="label"), tokenizer=[])
+    assert read == [0]
+
+
+def test_a_data_set_of_nothing_but_errors_is_told():
+    wide = datasets.Dataset.from_dict({"input_ids": [[999], [A, 998]]})  # as another tokenizer would number them
+    with pytest.warns(UserWarning, match=r"none of the 2 records could be judged.*The first: record 0: token id 999"):
+        found = annotate(wide, CON)
+    assert found["verdict"][:] == ["error", "error"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_record_that_could_be_judged_is_enough():
+    some = datasets.Dataset.from_dict({"input_ids": [[999], [A, B]]})
+    assert annotate(some, CON)["verdict"][:] == ["error", "complete"]
+
+
 # ---- the cache ------------------------------------------------------------------------------------------------------
 
 SCRIPT = """

@@ -225,6 +225,18 @@ def test_a_record_without_any_column_is_told(tmp_path):
     assert rows(written(tmp_path / "c.jsonl", "\n\n")) == []
 
 
+def test_an_annotated_corpus_keeps_what_its_errors_say(tmp_path):
+    """Beside what is wrong with its own file now."""
+    whole = dict.fromkeys(("input_ids", "start", "states", "verdict", "error_token")) | {"error": None, "n": 1}
+    text = "\n".join([json.dumps(whole), json.dumps(whole | {"error": "mine"}), "{"])
+    path = written(tmp_path / "a.jsonl", text)
+    found = read_records(path, on_error="keep")
+    assert found.schema.names == list(whole)
+    errors = [row["error"] for row in rows(path, on_error="keep")]
+    assert errors[:2] == [None, "mine"]
+    assert "JSON object" in errors[2]
+
+
 def test_an_error_column_is_not_overwritten(tmp_path):
     path = written(tmp_path / "a.jsonl", '{"error": "mine"}')
     with pytest.raises(fm.CorpusError, match=r"'error'.*rename"):

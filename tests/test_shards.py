@@ -116,7 +116,7 @@ def test_what_a_shard_holds_depends_on_no_batch_and_no_stop(
 
     assert found == expected
     assert found.read == number == found.written + found.skipped
-    assert found.broken == len(broken & set(range(number)))
+    assert found.errors == len(broken & set(range(number)))
     assert tables(folder / "two") == tables(folder / "one")
     held = [n // shard_rows for n in range(number) if on_error == "keep" or n in whole]
     assert [len(table) for table in tables(folder / "one").values()] == [
@@ -158,7 +158,7 @@ def test_problems_are_listed_up_to_a_hundred_and_survive_a_stop(tmp_path):
     source = corpus(tmp_path / "in", records=1_000, broken=broken)
     reader = read_records(source, on_error="skip", batch_size=70)
     summary = write_shards(reader, lengths, tmp_path / "out", shard_rows=400)
-    assert (summary.read, summary.written, summary.skipped, summary.broken) == (3_000, 2_800, 200, 200)
+    assert (summary.read, summary.written, summary.skipped, summary.errors) == (3_000, 2_800, 200, 200)
     assert [problem.place.record for problem in summary.problems] == [n % 1_000 for n in broken[:100]]
     assert str(summary.problems[1]).startswith(f"{source}/0.jsonl:16 (record 15): expected a JSON object")
     for number in (3, 4, 5, 6, 7):
@@ -219,6 +219,27 @@ def test_shards_are_not_written_among_their_sources(tmp_path):
     source = corpus(tmp_path / "in")
     with pytest.raises(fm.CorpusError, match=r"0.jsonl is a part of the corpus.*write elsewhere"):
         write_shards(read_records(source), lengths, source)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of folders")
+def test_two_runs_at_once_do_not_mix_their_shards(tmp_path):
+    """Each by itself would be done, and half of the records be of either."""
+    source = corpus(tmp_path / "in")
+    other: list[str] = []
+
+    def meanwhile(table: Any) -> Any:
+        try:
+            write_shards(read_records(source), lengths, tmp_path / "out", shard_rows=60)
+        except fm.CorpusError as error:
+            other.append(str(error))
+        return lengths(table)
+
+    summary = write_shards(read_records(source), meanwhile, tmp_path / "out", shard_rows=50)
+    assert other
+    assert all(message.startswith("another run is writing to") for message in other)
+    assert (summary.read, summary.shards) == (120, 3)
+    assert numbers(tmp_path / "out") == list(range(120))
+    assert write_shards(read_records(source), lengths, tmp_path / "out", shard_rows=50).read == 120
 
 
 # ---- what goes wrong ------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from fastmask.schema import require_enforced, require_translatable, schema_text,
 from fastmask.transitions import MAX_TABLE_BYTES, Transitions
 from fastmask.vocabulary import Vocabulary
 from fastmask.walks import Walks
+from fastmask.whole_file import write_whole
 
 if TYPE_CHECKING:
     from outlines_core import Index
@@ -207,14 +208,7 @@ class Constraint(Walks):
         Raises:
             OSError: it cannot be written.
         """
-        partial = Path(f"{Path(path)}.{os.getpid()}.partial")
-        try:
-            partial.write_bytes(self._to_bytes())
-            partial.replace(path)
-        except OSError as error:  # whose name would be the partial file's
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(path, self._to_bytes())
 
     def after(self, text: str) -> Constraint:
         """This constraint behind the first occurrence of ``text``, and no constraint before it.

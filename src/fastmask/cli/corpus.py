@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import typer
@@ -31,15 +31,16 @@ from fastmask.cli.options import (
     Text,
     Tokenizer,
     Tokens,
+    annotator_asked,
     columns_asked,
     constraints_asked,
     read_asked,
+    require_records,
 )
-from fastmask.cli.output import tell
+from fastmask.cli.output import near, tell
 from fastmask.cli.ray_engine import annotate_on_ray
-from fastmask.cli.wording import as_options
+from fastmask.cli.wording import as_options, in_options
 from fastmask.constraint import Constraint
-from fastmask.corpus.annotator import Annotator
 from fastmask.corpus.check import CorpusCheck, Finding, check_corpus
 from fastmask.corpus.mask_file import write_masks
 from fastmask.corpus.records import SAMPLE
@@ -85,8 +86,9 @@ def check(
     loaded = load_tokenizer(tokenizer)
     columns = columns_asked(records, loaded, tokens, text, answer, prompt, start, after_token, schema_column)
     constraints = constraints_asked(schema, schema_column, Vocabulary.from_tokenizer(loaded, size or None), strict)
-    annotator = Annotator(constraints, columns, loaded, max_length or None)
+    annotator = annotator_asked(records, constraints, columns, loaded, max_length)
     found = check_corpus(records, annotator, limit=limit, tokenizer=loaded if canonical else None)
+    require_records(found.records, records)
     found.findings = [_in_options(finding) for finding in found.findings]
     tell(found.to_json(), lambda: _print_check(found, canonical), as_json, quiet)
     raise typer.Exit(0 if found.passed else 1)
@@ -122,8 +124,10 @@ def annotate(
 
     Started again after a kill, it goes on where it was. A mask is rows[row_of[state]] of masks.safetensors.
 
-    Example: fastmask annotate answers.jsonl --schema person.schema.json --tokenizer gpt2 --out annotated
+    Example: fastmask annotate answers.jsonl --schema person.schema.json --tokenizer gpt2 --answer reply --out annotated
     """
+    if not out:  # a shell's variable that is not set; fsspec would take it for the folder that we stand in
+        raise InputError("--out is empty: name a folder, or an fsspec URL of one")
     if engine == "ray" and (on_error != "keep" or sample != SAMPLE or as_text or shard_rows != _SHARD_ROWS):
         raise InputError(
             "--engine ray reads and keeps every record and sizes its files itself: no --on-error, no --sample, no"
@@ -140,7 +144,7 @@ def annotate(
         write_masks(con, f"{out}/masks/{con.fingerprint}.safetensors", auto_mkdir=True)
 
     constraints = constraints_asked(schema, schema_column, vocabulary, strict, keep_masks)
-    annotator = Annotator(constraints, columns, loaded, max_length or None)
+    annotator = annotator_asked(records, constraints, columns, loaded, max_length)
     if engine == "ray":
         written = annotate_on_ray(corpus, file_format, annotator, out)
         facts, show = {"written": written}, lambda: typer.echo(f"{written:,} records written")
@@ -154,7 +158,8 @@ def annotate(
             error="error",
             progress=False if quiet else None,  # None: if stderr is a terminal
         )
-        summary.problems = [problem._replace(message=as_options(problem.message)) for problem in summary.problems]
+        require_records(summary.read, records)
+        summary.problems = list(map(in_options, summary.problems))
         facts, show = summary.to_json(), lambda: _print_summary(summary)
     if isinstance(constraints, Constraint):  # last, so that a run which is refused leaves another's masks alone
         write_masks(constraints, f"{out}/masks.safetensors", auto_mkdir=True)
@@ -168,13 +173,10 @@ def _print_check(found: CorpusCheck, canonical: bool) -> None:
     console = Console()
     for finding in found.findings:
         console.print(
-            f"[bold]{escape(_near(finding.place))}[/] {escape(_told(finding))}", highlight=False, soft_wrap=True
+            f"[bold]{escape(near(finding.place))}[/] {escape(_told(finding))}", highlight=False, soft_wrap=True
         )
     table = Table(show_header=False)
-    table.add_row("records", f"{found.records:,}")
-    table.add_row("tokens", f"{found.tokens:,}")
-    for verdict, count in sorted(found.verdicts.items()):
-        table.add_row(verdict, f"{count:,}")
+    _add_counts(table, {"records": found.records, "tokens": found.tokens, **dict(sorted(found.verdicts.items()))})
     if found.skipped:
         table.add_row("skipped", f"{found.skipped:,}")
     if canonical:
@@ -182,14 +184,14 @@ def _print_check(found: CorpusCheck, canonical: bool) -> None:
     console.print(table)
 
 
+def _add_counts(table: Table, counts: Mapping[str, int]) -> None:
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}")
+
+
 def _in_options(finding: Finding) -> Finding:
     """A reader's message may name an argument; others quote the corpus, whose words are left alone."""
     return finding._replace(message=as_options(finding.message)) if finding.verdict == VERDICTS[ERROR] else finding
-
-
-def _near(place: str) -> str:
-    """A place as a reader would name it: without the folder that they are in."""
-    return place.removeprefix(f"{Path.cwd().as_posix()}/")
 
 
 def _told(finding: Finding) -> str:
@@ -199,10 +201,10 @@ def _told(finding: Finding) -> str:
 
 def _print_summary(summary: Summary) -> None:
     table = Table(show_header=False)
-    for name in ("read", "written", "skipped", "tokens", "shards"):
-        table.add_row(name, f"{getattr(summary, name):,}")
-    table.add_row("could not be read or judged", f"{summary.broken:,}")
+    _add_counts(table, {name: getattr(summary, name) for name in ("read", "written", "skipped", "tokens", "shards")})
+    table.add_section()
+    _add_counts(table, dict(sorted(summary.verdicts.items())))
     console = Console()
     for problem in summary.problems:
-        console.print(escape(_near(str(problem))), highlight=False, soft_wrap=True)
+        console.print(escape(near(problem)), highlight=False, soft_wrap=True)
     console.print(table)

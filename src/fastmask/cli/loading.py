@@ -12,6 +12,7 @@ from typing import Any
 
 from fastmask.errors import InputError
 from fastmask.vocabulary import Vocabulary
+from fastmask.whole_file import write_whole
 
 __all__ = ["absolute_schema", "load_schema", "load_tokenizer", "load_vocabulary", "write_text"]
 
@@ -105,12 +106,12 @@ def load_vocabulary(tokenizer: str, size: int) -> Vocabulary:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file, UTF-8.
+    """Write a file, UTF-8, as a whole or not at all.
 
     Raises:
         InputError: it cannot be written.
     """
     try:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text.encode())
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error

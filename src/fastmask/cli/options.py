@@ -10,8 +10,8 @@ import typer
 
 from fastmask.cli.loading import load_schema
 from fastmask.constraint import Constraint
-from fastmask.corpus.annotator import ADDED
-from fastmask.corpus.columns import Columns
+from fastmask.corpus.annotator import Annotator
+from fastmask.corpus.columns import ADDED, Columns
 from fastmask.corpus.constraints import Constraints
 from fastmask.corpus.records import OnError, RecordReader, read_records
 from fastmask.errors import InputError
@@ -69,13 +69,13 @@ def columns_asked(
     annotated = set(ADDED) <= set(names)  # what annotate wrote, to be judged anew
     if start and after_token:
         raise InputError("say --start or --after, not both: each tells where the constraint begins")
+    own = [name for name in names if name != "error" or annotated or records.on_error != "keep"]
+    if not own:
+        for _ in records:  # raises where there are records, but none that can be read
+            break
+        require_records(0, records)
     if not given:
         guess = next((kind for kind, name in _GUESSED.items() if name in names), None)
-        own = [name for name in names if name != "error" or records.on_error != "keep"]
-        if not own:
-            for _ in records:  # raises where there are records, but none that can be read
-                break
-            raise InputError(f"the corpus holds no record: {', '.join(source.name for source in records.sources)}")
         if guess is None:
             raise InputError(f"say --tokens, --text or --answer: which column of {', '.join(own)} is to be judged?")
         given = {guess: _GUESSED[guess]}
@@ -88,6 +88,25 @@ def columns_asked(
         schema=schema_column or None,
         error="error" if records.on_error == "keep" or annotated else None,
     )
+
+
+def annotator_asked(
+    records: RecordReader, constraints: Constraint | Constraints, columns: Columns, tokenizer: Any, max_length: int
+) -> Annotator:
+    """The columns are looked at here, so that none that is missing costs a run."""
+    annotator = Annotator(constraints, columns, tokenizer, max_length or None)
+    annotator.require(records.schema)
+    return annotator
+
+
+def require_records(count: int, records: RecordReader) -> None:
+    """Nothing is right about no records: a corpus without any is mostly a wrong path.
+
+    Raises:
+        InputError: there were none.
+    """
+    if not count:
+        raise InputError(f"the corpus holds no record: {', '.join(source.name for source in records.sources)}")
 
 
 def _index_or_name(start: str) -> int | str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
 
-__all__ = ["tell"]
+__all__ = ["near", "tell"]
 
 
 def tell(facts: Mapping[str, Any], show: Callable[[], None], as_json: bool, quiet: bool) -> None:
@@ -17,3 +18,8 @@ def tell(facts: Mapping[str, Any], show: Callable[[], None], as_json: bool, quie
         typer.echo(json.dumps(facts))
     elif not quiet:
         show()
+
+
+def near(place: object) -> str:
+    """A place as a reader would name it: without the folder that they are in."""
+    return str(place).removeprefix(f"{Path.cwd().as_posix()}/")

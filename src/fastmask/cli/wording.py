@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["as_options"]
+from fastmask.corpus.records import Problem
+
+__all__ = ["as_options", "in_options"]
 
 _SWITCHES = {"strict"}
 _OPTIONS = {"format", "max_length", "on_error", "sample", "size", *_SWITCHES}  # under their own names
@@ -21,6 +23,11 @@ def as_options(message: str) -> str:
     message = _TEXT_COLUMN.sub(r"--as-text \g<column>", message)
     message = _ARGUMENT.sub(_option, message)
     return _PARAMETER.sub(r"\g<0> (in Python)", message)
+
+
+def in_options(problem: Problem) -> Problem:
+    """The same of what is wrong with a record."""
+    return problem._replace(message=as_options(problem.message))
 
 
 def _option(argument: re.Match[str]) -> str:

@@ -12,19 +12,16 @@ import pyarrow as pa
 import fastmask
 from fastmask import _core
 from fastmask.constraint import Constraint
-from fastmask.corpus.columns import Columns, Encoded, column, encode
+from fastmask.corpus.columns import ADDED, Columns, Encoded, encode
 from fastmask.corpus.constraints import Constraints
 from fastmask.corpus.lists import lists_of
 from fastmask.corpus.tokenising import tokenizer_fingerprint
 from fastmask.corpus.verdict import ERROR, VERDICTS, judge
 from fastmask.errors import FastmaskError, InputError, InputTypeError, TokenRangeError, VocabularyError
-from fastmask.rows import After
+from fastmask.rows import After, integer
 from fastmask.vocabulary import Vocabulary
 
-__all__ = ["ADDED", "Annotator"]
-
-ADDED = ("input_ids", "start", "states", "verdict", "error_token", "error")
-"""The columns that are added, in this order; with a schema for each record ``constraint`` too."""
+__all__ = ["Annotator"]
 
 
 class Annotator:
@@ -37,10 +34,12 @@ class Annotator:
         max_length: tokens that a record may have; longer ones are errors. ``None``: any.
 
     Raises:
-        InputError: text without a tokenizer, or ``columns.schema`` and ``constraints`` that do not go together.
+        InputError: text without a tokenizer, ``columns.schema`` and ``constraints`` that do not go together, or a
+            ``max_length`` below 0.
+        InputTypeError: ``constraints``, ``columns`` or ``max_length`` of another type.
         VocabularyError: the tokenizer has more tokens than the vocabulary.
-        TokenRangeError: the constraint is to begin after a token that the vocabulary does not have.
-        InputTypeError: ``constraints`` that are neither.
+        TokenRangeError: the constraint is to begin after a token that the vocabulary does not have, or such a token
+            is to be put behind the answers.
     """
 
     def __init__(
@@ -52,6 +51,10 @@ class Annotator:
     ) -> None:
         if not isinstance(constraints, (Constraint, Constraints)):
             raise InputTypeError(f"expected a Constraint or Constraints, got {type(constraints).__name__}")
+        if not isinstance(columns, Columns):
+            raise InputTypeError(f'expected Columns such as Columns(answer="reply"), got {type(columns).__name__}')
+        if max_length is not None and integer(max_length, "max_length") < 0:
+            raise InputError(f"max_length must be at least 0, or None for any length, got {max_length}")
         if columns.needs_tokenizer and tokenizer is None:
             raise InputError("the corpus holds text: pass the tokenizer that turns it into tokens")
         if (columns.schema is None) != isinstance(constraints, Constraint):
@@ -61,15 +64,22 @@ class Annotator:
                 f"the tokenizer has {len(tokenizer):,} tokens, the vocabulary {constraints.vocabulary.size:,}: make it"
                 " with Vocabulary.from_tokenizer(tokenizer), from this tokenizer as it is now"
             )
-        if isinstance(columns.start, After) and not 0 <= columns.start.token_id < constraints.vocabulary.size:
-            raise TokenRangeError(
-                f"start: token id {columns.start.token_id} lies outside 0 … {constraints.vocabulary.size - 1}, the"
-                " vocabulary"
-            )
+        named = [("end", token_id) for token_id in columns.end]
+        if isinstance(columns.start, After):
+            named.append(("start", columns.start.token_id))
+        for name, token_id in named:
+            if not 0 <= token_id < constraints.vocabulary.size:
+                raise TokenRangeError(
+                    f"{name}: token id {token_id} lies outside 0 … {constraints.vocabulary.size - 1}, the vocabulary"
+                )
         self.constraints = constraints
         self.columns = columns
         self.tokenizer = tokenizer
         self.max_length = max_length
+
+    def require(self, schema: pa.Schema) -> None:
+        """Raise for a table of such columns what :meth:`__call__` would, before any record is read."""
+        self(schema.empty_table())
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -107,6 +117,7 @@ class Annotator:
             raise InputTypeError(
                 f"expected a pyarrow.Table, got {type(table).__name__}: ask for batches in the format of Arrow"
             )
+        self.columns.require(table.schema)
         replaced = self._replaced(table)
         clashing = [name for name in self._added if name in table.column_names and name not in replaced]
         if clashing:
@@ -173,7 +184,7 @@ class Annotator:
         """What was wrong with records before they came here."""
         if self.columns.error is None:
             return {}
-        said = column(batch, self.columns.error)
+        said = batch.column(self.columns.error)
         return {int(row): said[int(row)].as_py() for row in np.flatnonzero(said.is_valid())}
 
     def _refuse_bounds(self, encoded: Encoded) -> None:
@@ -209,7 +220,7 @@ class Annotator:
         if isinstance(self.constraints, Constraint):
             return [(self.constraints, np.flatnonzero(sound))]
         assert self.columns.schema is not None  # as __init__ made sure
-        schemas = _schema_texts(column(batch, self.columns.schema), self.columns.schema)
+        schemas = batch.column(self.columns.schema).to_pylist()
         rows_of: dict[str, list[int]] = {}
         for row in np.flatnonzero(sound).tolist():
             schema = schemas[row]
@@ -233,14 +244,6 @@ class _Walked(NamedTuple):
     verdict: npt.NDArray[np.int8]  # [B]
     error_token: npt.NDArray[np.int32]  # [B]
     constraint: npt.NDArray[np.object_]  # [B] fingerprints, where each record has a schema and it compiled
-
-
-def _schema_texts(values: pa.Array, name: str) -> list[str | None]:
-    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-        raise InputTypeError(f"column {name!r} must hold schemas as JSON text, or their names, got {values.type}")
-    texts: list[str | None] = values.to_pylist()
-    return texts
 
 
 def _starts(encoded: Encoded) -> npt.NDArray[np.int64]:

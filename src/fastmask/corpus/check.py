@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -15,7 +16,8 @@ from fastmask.corpus.annotator import Annotator
 from fastmask.corpus.constraints import Constraints
 from fastmask.corpus.expected import expected, mismatch
 from fastmask.corpus.problems import settle
-from fastmask.corpus.records import Places, RecordReader
+from fastmask.corpus.records import Places, Problem, RecordReader
+from fastmask.corpus.summary import tokens_of, verdicts_of
 from fastmask.corpus.verdict import BROKEN, CUT_OFF, ERROR, VERDICTS
 from fastmask.errors import InputError
 
@@ -92,23 +94,27 @@ def check_corpus(records: RecordReader, annotator: Annotator, *, limit: int = 20
         table, problems = settle(annotated, batch, records.on_error, "error")
         report.records += batch.read
         report.skipped += batch.read - table.num_rows
-        report.tokens += pc.sum(pc.list_value_length(table["input_ids"])).as_py() or 0
-        for count in pc.value_counts(table["verdict"]).to_pylist():
-            report.verdicts[count["values"]] += count["counts"]
-        errors = [Finding(str(p.place), "error", None, None, "", p.message) for p in problems]
-        if len(report.findings) < limit:
-            found = [*errors, *_findings(annotated, batch.places, annotator, limit)]
-            report.findings += found[: limit - len(report.findings)]
+        report.tokens += tokens_of(table)
+        report.verdicts += verdicts_of(table)
+        if (left := limit - len(report.findings)) > 0:
+            found = [*map(_error, problems[:left]), *_findings(annotated, batch.places, annotator, left)]
+            report.findings += [finding for _, finding in sorted(found, key=itemgetter(0))[:left]]
         if tokenizer is not None:
             report.respelled += _respelled(table, annotator, tokenizer)
     return report
 
 
-def _findings(table: pa.Table, places: Places, annotator: Annotator, limit: int) -> list[Finding]:
-    """Records of a batch that are broken or cut off."""
+def _error(problem: Problem) -> tuple[int, Finding]:
+    return problem.place.record, Finding(str(problem.place), VERDICTS[ERROR], None, None, "", problem.message)
+
+
+def _findings(table: pa.Table, places: Places, annotator: Annotator, limit: int) -> list[tuple[int, Finding]]:
+    """Records of a batch that are broken or cut off, each with its number in the file."""
     wanted = pa.array([VERDICTS[BROKEN], VERDICTS[CUT_OFF]])
     rows = pc.indices_nonzero(pc.is_in(table["verdict"], wanted)).to_pylist()[:limit]
-    return [_finding(table.slice(row, 1).to_pylist()[0], str(places[row]), annotator) for row in rows]
+    return [
+        (places[row].record, _finding(table.slice(row, 1).to_pylist()[0], str(places[row]), annotator)) for row in rows
+    ]
 
 
 def _finding(record: dict[str, Any], place: str, annotator: Annotator) -> Finding:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from fastmask import _core
 from fastmask.constraint import Constraint
-from fastmask.errors import InputError, InputTypeError
+from fastmask.errors import InputError, InputTypeError, TokenRangeError
+from fastmask.rows import integer
 
 __all__ = ["ConstraintCollator"]
 
@@ -31,8 +32,9 @@ class ConstraintCollator:
         pad_to_multiple_of: widths are rounded up to a multiple of it.
 
     Raises:
-        InputTypeError: ``con`` is no constraint.
+        InputTypeError: ``con`` that is no constraint, ``pad_token_id`` that is no integer.
         InputError: ``pad_to_multiple_of`` below 1.
+        TokenRangeError: a ``pad_token_id`` that the vocabulary does not have.
     """
 
     def __init__(
@@ -40,6 +42,8 @@ class ConstraintCollator:
     ) -> None:
         if not isinstance(con, Constraint):
             raise InputTypeError(f"con must be a fastmask.Constraint, got {type(con).__name__}")
+        if pad_token_id is not None and not 0 <= integer(pad_token_id, "pad_token_id") < con.vocab_size:
+            raise TokenRangeError(f"pad_token_id {pad_token_id} lies outside 0 … {con.vocab_size - 1}, the vocabulary")
         if pad_to_multiple_of < 1:
             raise InputError(f"pad_to_multiple_of must be at least 1, got {pad_to_multiple_of}")
         self.con = con

@@ -70,13 +70,17 @@ def settle(schema: pa.Schema, columns: Mapping[str, pa.DataType]) -> pa.Schema:
     return pa.schema(list((types | dict(columns)).items()))
 
 
-def text_columns(schema: pa.Schema, settled: pa.Schema) -> set[str]:
-    """The columns of JSON objects that ``settle`` made text: what is no text there is kept as JSON text."""
+def text_columns(schema: pa.Schema, settled: pa.Schema, asked: Mapping[str, pa.DataType]) -> set[str]:
+    """The columns that ``settle`` or the caller made text: what is no text there is kept as JSON text."""
     return {
         column.name
         for column in settled
         if pa.types.is_string(column.type)
-        and (column.name not in schema.names or not _told(schema.field(column.name).type).equals(pa.string()))
+        and (
+            column.name in asked
+            or column.name not in schema.names
+            or not _told(schema.field(column.name).type).equals(pa.string())
+        )
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -18,7 +19,10 @@ from fastmask.errors import InputError, InputTypeError
 from fastmask.rows import After, integer, token_rows
 from fastmask.vocabulary import Vocabulary
 
-__all__ = ["Columns", "Encoded", "encode"]
+__all__ = ["ADDED", "Columns", "Encoded", "encode"]
+
+ADDED = ("input_ids", "start", "states", "verdict", "error_token", "error")
+"""The columns that are added, in this order; with a schema for each record ``constraint`` too."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Columns:
 
     Raises:
         InputError: none or several of ``tokens``, ``text`` and ``answer``, or what does not go with the one given.
-        InputTypeError: a ``start`` that is none of the three.
+        InputTypeError: a ``start`` that is none of the three; ``between`` or ``end`` that holds no token ids.
     """
 
     tokens: str | None = None
@@ -55,12 +59,16 @@ class Columns:
     error: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("between", "end"):
+            object.__setattr__(self, name, _ids(getattr(self, name), name))
         given = [name for name in ("tokens", "text", "answer") if getattr(self, name) is not None]
         if len(given) != 1:
             raise InputError(f"say which column holds tokens, text or answer: exactly one of them, got {given}")
         stray = [name for name in ("prompt", "between", "end") if getattr(self, name) not in (None, ())]
         if self.answer is None and stray:
             raise InputError(f"{', '.join(stray)} must go with an answer column; a whole text goes into text")
+        if self.between and self.prompt is None:
+            raise InputError("between stands between prompt and answer: name the prompt's column, or leave it out")
         if not isinstance(self.start, (str, After)):
             integer(self.start, "start")
         if self.answer is not None and self.start != 0:
@@ -70,6 +78,42 @@ class Columns:
     def needs_tokenizer(self) -> bool:
         """Is there text, whose tokens a tokenizer must tell?"""
         return self.tokens is None
+
+    def require(self, schema: pa.Schema) -> None:
+        """Look at columns before their records.
+
+        Raises:
+            InputError: a column that is not there.
+            InputTypeError: a column of text that holds something else, or one of indices.
+        """
+        start = self.start if isinstance(self.start, str) else None
+        for name in self.tokens, self.text, self.answer, self.prompt, start, self.schema, self.error:
+            if name is not None and name not in schema.names:
+                others = ", ".join(repr(other) for other in schema.names if other != self.error)
+                raise InputError(f"the corpus has no column {name!r}; it has {others or 'none'}")
+        schemas = "schemas as JSON text, or their names"
+        for name, held in (self.text, "text"), (self.answer, "text"), (self.prompt, "text"), (self.schema, schemas):
+            if name is not None and not _is_text(kind := schema.field(name).type):
+                raise InputTypeError(
+                    f"column {name!r} must hold {held}, got {kind}; what else JSON has becomes text by"
+                    f" json.dumps(value, ensure_ascii=False), as columns={{{name!r}: pa.string()}} does reading JSONL"
+                )
+        if start is not None and not pa.types.is_integer(kind := schema.field(start).type):
+            raise InputTypeError(f"column {start!r} must hold integers, got {kind}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Also where it is text behind an extension or a dictionary; a column of nothing but nulls may become text yet."""
+    while isinstance(kind, (pa.BaseExtensionType, pa.DictionaryType)):
+        kind = kind.value_type if isinstance(kind, pa.DictionaryType) else kind.storage_type
+    is_one = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    return any(is_kind(kind) for is_kind in is_one)
+
+
+def _ids(given: Any, name: str) -> tuple[int, ...]:
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise InputTypeError(f"{name} must be token ids such as (tokenizer.eos_token_id,), got {given!r}")
+    return tuple(integer(token_id, f"{name}: a token id") for token_id in given)
 
 
 @dataclass
@@ -82,14 +126,13 @@ class Encoded:
 
 
 def encode(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, vocabulary: Vocabulary) -> Encoded:
-    """The token ids of a batch.
+    """The token ids of a batch that has the columns: see :meth:`Columns.require`.
 
     Raises:
-        InputError: a column that is not there.
-        InputTypeError: a column of the wrong type.
+        InputTypeError: a column of tokens that holds no lists of integers.
     """
     if columns.tokens is not None:
-        rows = token_lists(column(batch, columns.tokens), columns.tokens)
+        rows = token_lists(batch.column(columns.tokens), columns.tokens)
         why = f"null in column {columns.tokens!r}, or among the ids of its list"
         errors = dict.fromkeys(np.flatnonzero(rows.is_null).tolist(), why)
         return Encoded(rows, _start(batch, columns.start, len(rows.is_null), errors), errors)
@@ -100,13 +143,6 @@ def encode(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, vocabulary: 
             ids[row] = []
         return Encoded(_flat(ids), _start(batch, columns.start, len(texts), errors), errors)
     return _encode_answers(batch, columns, tokenizer, vocabulary)
-
-
-def column(batch: pa.RecordBatch, name: str) -> pa.Array:
-    """One column by name. Raises InputError naming those that there are."""
-    if name not in batch.schema.names:
-        raise InputError(f"the corpus has no column {name!r}; it has {', '.join(map(repr, batch.schema.names))}")
-    return batch.column(name)
 
 
 def _encode_answers(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, vocabulary: Vocabulary) -> Encoded:
@@ -134,17 +170,10 @@ def _encode_answers(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, voc
 
 
 def _texts(batch: pa.RecordBatch, name: str) -> tuple[list[str], dict[int, str]]:
-    """The strings of a column, empty in place of what is none, and the rows where that is so."""
-    array = column(batch, name)
-    values = array.to_pylist()
-    if array.null_count == 0 and (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
-        return values, {}
-    errors = {
-        row: f"{'null' if value is None else type(value).__name__} in column {name!r}, expected a text"
-        for row, value in enumerate(values)
-        if not isinstance(value, str)
-    }
-    return ["" if row in errors else value for row, value in enumerate(values)], errors
+    """The strings of a column, empty in place of null, and the rows where that is so."""
+    values = batch.column(name).to_pylist()
+    errors = {row: f"null in column {name!r}, expected a text" for row, value in enumerate(values) if value is None}
+    return ["" if value is None else value for value in values] if errors else values, errors
 
 
 def _flat(rows: list[list[int]]) -> TokenLists:
@@ -160,9 +189,7 @@ def _start(
         return start
     if not isinstance(start, str):
         return np.full(count, start, np.int64)
-    values = column(batch, start)
-    if not pa.types.is_integer(values.type):
-        raise InputTypeError(f"column {start!r} must hold integers, got {values.type}")
+    values = batch.column(start)
     for row in np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False)):
         errors.setdefault(int(row), f"null in column {start!r}")
     filled: npt.NDArray[np.int64] = values.fill_null(0).cast(pa.int64(), safe=False).to_numpy(zero_copy_only=False)

@@ -6,14 +6,19 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from fastmask.constraint import Constraint
-from fastmask.errors import FastmaskError
+from fastmask.errors import FastmaskError, InputError, InputTypeError, SchemaError
+from fastmask.rows import integer
 from fastmask.schema import schema_text
 from fastmask.vocabulary import Vocabulary
 
 __all__ = ["Constraints"]
+
+NAMED = 20  # names in a message
+_JSON = ("{", "[", "true", "false")  # how a schema's text begins, or what was meant as one
 
 
 class Constraints:
@@ -25,6 +30,10 @@ class Constraints:
         max_bytes: of all constraints kept, their masks included.
         compiled: called with each constraint once it is made; left behind when this is pickled.
         options: as for :meth:`Constraint.from_schema`: ``whitespace``, ``strict`` and the budgets.
+
+    Raises:
+        InputTypeError: a ``vocabulary`` that is none, or ``max_bytes`` that are no integer.
+        InputError: ``max_bytes`` below 0.
     """
 
     def __init__(
@@ -35,6 +44,10 @@ class Constraints:
         compiled: Callable[[Constraint], None] | None = None,
         **options: Any,
     ) -> None:
+        if not isinstance(vocabulary, Vocabulary):
+            raise InputTypeError(f"expected a Vocabulary, got {type(vocabulary).__name__}: Vocabulary.from_tokenizer()")
+        if integer(max_bytes, "max_bytes") < 0:
+            raise InputError(f"max_bytes must be at least 0, which keeps the newest constraint alone, got {max_bytes}")
         self.vocabulary = vocabulary
         self._schemas = dict(schemas or {})
         self._max_bytes = max_bytes
@@ -64,6 +77,10 @@ class Constraints:
         return found
 
     def _compile(self, schema: str) -> Constraint | FastmaskError:
+        if self._schemas and schema not in self._schemas and not schema.lstrip().startswith(_JSON):
+            names = ", ".join(map(repr, islice(self._schemas, NAMED)))
+            more = " …" if len(self._schemas) > NAMED else ""
+            return SchemaError(f"{schema[:60]!r} is not JSON, nor the name of a schema; those are {names}{more}")
         try:
             made = Constraint.from_schema(self._schemas.get(schema, schema), self.vocabulary, **self._options)
         except FastmaskError as error:

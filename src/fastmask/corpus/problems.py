@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pyarrow as pa
 
 from fastmask.corpus.records import OnError, Problem, Records
 from fastmask.errors import CorpusError
 
-__all__ = ["settle"]
+__all__ = ["settle", "warn_if_all"]
 
 
 def settle(table: pa.Table, batch: Records, on_error: OnError, error: str | None) -> tuple[pa.Table, list[Problem]]:
@@ -32,3 +34,13 @@ def settle(table: pa.Table, batch: Records, on_error: OnError, error: str | None
     unread = [] if on_error == "keep" else batch.problems  # those that were kept tell in the same column
     kept = table if on_error == "keep" or not told else table.filter(said.is_null())
     return kept, sorted([*unread, *told], key=lambda problem: problem.place.record)
+
+
+def warn_if_all(errors: int, records: int, first: object) -> None:
+    """Warn where not one record could be judged: seldom is that the records' fault."""
+    if records and errors == records:
+        warnings.warn(
+            f"none of the {records:,} records could be judged: are these the right columns, and the tokenizer they were"
+            f" made with? The first: {first}",
+            stacklevel=3,
+        )

@@ -12,8 +12,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fastmask.corpus.column_types import join, settle, text_columns
+from fastmask.corpus.columns import ADDED
 from fastmask.corpus.pieces import Piece
 from fastmask.corpus.row_files import ROW_FORMATS, json_schema, read_rows, row_schema
 from fastmask.corpus.sources import Source, find_sources
@@ -113,17 +115,20 @@ class RecordReader:
         self._batch_size = batch_size
         found = join(_schemas(sources, sample))
         self._columns = settle(found, columns)
-        self._as_text = text_columns(found, self._columns)
-        if on_error == "keep" and ERROR in self._columns.names:
+        self._as_text = text_columns(found, self._columns, columns)
+        self._annotated = set(ADDED) <= set(self._columns.names)
+        if on_error == "keep" and ERROR in self._columns.names and not self._annotated:
             raise CorpusError(
                 f"the corpus has a column {ERROR!r}, in which on_error='keep' writes what is wrong with a record: "
-                "rename it, or choose on_error='skip', as for a corpus that is annotated already"
+                "rename it, or choose on_error='skip'"
             )
 
     @property
     def schema(self) -> pa.Schema:
         """Columns and types of every batch."""
-        return self._columns.append(pa.field(ERROR, pa.string())) if self.on_error == "keep" else self._columns
+        if self.on_error != "keep" or self._annotated:
+            return self._columns
+        return self._columns.append(pa.field(ERROR, pa.string()))
 
     @property
     def size(self) -> int:
@@ -177,7 +182,7 @@ class RecordReader:
         table = piece.table
         if self.on_error == "keep":
             messages = pa.array([piece.errors.get(row) for row in range(len(piece))], pa.string())
-            table = table.append_column(ERROR, messages)
+            table = _with_errors(table, messages)
         elif problems:
             whole = np.ones(len(piece), dtype=bool)
             whole[list(piece.errors)] = False
@@ -219,7 +224,8 @@ def read_records(
         batch_size: records of a batch at most; no batch spans two files.
         on_error: what becomes of a broken record (no JSON, no UTF-8, of another type, a file that breaks off):
             ``"raise"`` ends the run with its place; ``"skip"`` leaves it out and lists it in ``problems``; ``"keep"``
-            gives a row of nulls with what is wrong in the further column ``error``, null for all others.
+            gives a row of nulls with what is wrong in the further column ``error``, null for all others. An annotated
+            corpus has that column already, and what it says stays.
         sample: JSON records that are looked at, and held in memory, to settle types before reading.
         columns: types of some columns that count instead of those found, converted without loss or refused. In a
             ``pa.string()`` column of JSONL what is no text is kept as JSON text, so that its shape may vary.
@@ -234,6 +240,14 @@ def read_records(
     if on_error not in {"raise", "skip", "keep"}:
         raise InputError(f"on_error must be 'raise', 'skip' or 'keep', got {on_error!r}")
     return RecordReader(find_sources(paths, format), batch_size, on_error, sample, columns or {})
+
+
+def _with_errors(table: pa.Table, messages: pa.Array) -> pa.Table:
+    """What is wrong with records as a column, beside what an annotated corpus says about its own."""
+    if ERROR not in table.column_names:
+        return table.append_column(ERROR, messages)
+    number, said = table.column_names.index(ERROR), table[ERROR]
+    return table.set_column(number, table.schema.field(number), pc.coalesce(said, messages.cast(said.type)))
 
 
 def _schemas(sources: list[Source], sample: int) -> Iterator[tuple[str, pa.Schema]]:

@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from fastmask.corpus.only_writer import only_writer
 from fastmask.corpus.pieces import BROKEN_FILE
 from fastmask.corpus.records import Cursor, RecordReader
 from fastmask.corpus.sources import Source
@@ -28,6 +30,7 @@ __all__ = ["Shard", "ShardFolder"]
 NOTE = b"fastmask"  # the key in Parquet's metadata
 SHARD = re.compile(r"part-(\d{5,})\.parquet")
 ROW_GROUP_BYTES = 1 << 25
+NOTED = 2  # which counts a note holds; a run that noted others cannot be gone on with
 
 
 @dataclass
@@ -63,9 +66,13 @@ class ShardFolder:
             if type(source.fs) is type(self._fs) and source.path.startswith(f"{self._path}/"):
                 raise CorpusError(f"{source.name} is a part of the corpus and lies in {self._name}: write elsewhere")
         self._sources = records.sources
-        self._run = records.identity() | settings
+        self._run = {"form of a shard's note": NOTED} | records.identity() | settings
         self._schema: pa.Schema | None = None
         self._local = isinstance(self._fs, LocalFileSystem)
+
+    def held(self) -> AbstractContextManager[None]:
+        """For this run alone, where the folder is a local one; see :func:`only_writer`."""
+        return only_writer(self._path) if self._local else nullcontext()
 
     def done(self, resume: bool) -> list[Shard]:
         """The shards that stand already, from the first one up to the first gap.

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from tqdm import tqdm
 
-from fastmask.corpus.problems import settle
+from fastmask.corpus.problems import settle, warn_if_all
 from fastmask.corpus.records import START, Problem, RecordReader, Records
 from fastmask.corpus.shard_folder import Shard, ShardFolder
 from fastmask.corpus.summary import Summary
@@ -55,31 +55,37 @@ def write_shards(
         progress: a bar with rates and what is left, in bytes of the corpus; ``None``: if stderr is a terminal.
 
     Returns:
-        The counts of the whole corpus, those of earlier runs among them.
+        The counts of the whole corpus, those of earlier runs among them. A warning tells where no record is without an
+        error.
 
     Raises:
         CorpusError: a broken record, unless ``records`` skips or keeps them; ``out`` holds shards of other inputs or
-            settings; ``transform`` fails; a shard cannot be written. What was complete before stays.
+            settings, or another run is writing there; ``transform`` fails; a shard cannot be written. What was complete
+            before stays.
         InputError: ``shard_rows`` is out of range.
     """
     if shard_rows < 1:
         raise InputError(f"shard_rows must be at least 1, got {shard_rows}")
     folder = ShardFolder(out, records, {"shard rows": shard_rows, **(settings or {})})
-    done = folder.done(resume)
     total = Summary()
-    for shard in done:
-        total.add(shard.summary)
-    start, position = (done[-1].end, done[-1].position) if done else (START, 0)
-    with _Progress(records.size, position, progress) as bar:
-        for number, batches in _by_shard(records.batches(start, shard_rows), shard_rows, len(done)):
-            shard = Shard(start, start, position)
-            folder.write(
-                number,
-                _transformed(batches, transform, partial(settle, on_error=records.on_error, error=error), shard, bar),
-                shard,
-            )
+    with folder.held():
+        done = folder.done(resume)
+        for shard in done:
             total.add(shard.summary)
-            start, position = shard.end, shard.position
+        start, position = (done[-1].end, done[-1].position) if done else (START, 0)
+        with _Progress(records.size, position, progress) as bar:
+            for number, batches in _by_shard(records.batches(start, shard_rows), shard_rows, len(done)):
+                shard = Shard(start, start, position)
+                folder.write(
+                    number,
+                    _transformed(
+                        batches, transform, partial(settle, on_error=records.on_error, error=error), shard, bar
+                    ),
+                    shard,
+                )
+                total.add(shard.summary)
+                start, position = shard.end, shard.position
+    warn_if_all(total.errors, total.read, total.problems[0] if total.problems else "")
     return total
 
 

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from fastmask import _core
 from fastmask.allowed_counts import allowed_counts
 from fastmask.constraint import Constraint
+from fastmask.corpus.records import Problem
+from fastmask.corpus.summary import LISTED
 from fastmask.corpus.verdict import BROKEN, VERDICTS, judge
 from fastmask.errors import InputError, TokenRangeError
 
@@ -38,6 +40,10 @@ class Statistics:
         self._con = con
         self.verdicts = np.zeros(len(VERDICTS), np.int64)
         """[verdicts]: records by verdict, in the order of :data:`VERDICTS`."""
+        self.left_out = 0
+        """Records that are in none of these counts."""
+        self.problems: list[Problem] = []
+        """Why the first 100 of those are not."""
         self.tokens = 0
         """Tokens of all records, constrained or not."""
         self.visits = np.zeros(con.num_states, np.int64)
@@ -82,6 +88,12 @@ class Statistics:
         self.break_positions = _added(self.break_positions, np.bincount((error - starts)[broken]))
         return broken
 
+    def leave_out(self, problem: Problem) -> None:
+        """Count a record that could not be read or judged."""
+        self.left_out += 1
+        if len(self.problems) < LISTED:
+            self.problems.append(problem)
+
     @cached_property
     def allowed(self) -> npt.NDArray[np.int64]:
         """[num_states]: how many tokens are allowed in each state that was visited, 0 for the others."""
@@ -92,7 +104,7 @@ class Statistics:
 
     @property
     def records(self) -> int:
-        """Number of records."""
+        """Number of records, without those that are left out."""
         return int(self.verdicts.sum())
 
     @property
