@@ -54,12 +54,13 @@ BAD = {
     "EOS negative": (fm.VocabularyError, "EOS id -1", lambda: fm.Vocabulary([b"a", None], -1)),
     "EOS a string": (fm.InputTypeError, "eos_token_id.*'</s>'", lambda: fm.Vocabulary([b"a"], "</s>")),
     "EOS a float": (fm.InputTypeError, "eos_token_id.*1.0", lambda: fm.Vocabulary([b"a", None], 1.0)),
+    "EOS beyond a gap": (fm.VocabularyError, "EOS id 7 .* the 2 tokens.*size=", lambda: fm.Vocabulary([b"a", b"b"], 7)),
     "EOS beyond 32 bits": (
         fm.VocabularyError,
         "at most 2,147,483,646.*4,294,967,297",
-        lambda: fm.Vocabulary([b"a"], 2**32),
+        lambda: fm.Vocabulary([b"a"], 2**32, size=2**32 + 1),
     ),
-    "EOS huge": (fm.VocabularyError, "at most 2,147,483,646", lambda: fm.Vocabulary([b"a"], 10**30)),
+    "EOS huge": (fm.VocabularyError, f"EOS id {10**30:,} .*size=", lambda: fm.Vocabulary([b"a"], 10**30)),
     "size too small": (fm.VocabularyError, "size=1 .* 2 tokens", lambda: fm.Vocabulary([b"a", b"b"], 1, size=1)),
     "size negative": (fm.VocabularyError, "size", lambda: fm.Vocabulary([b"a"], 0, size=-5)),
     "size huge": (fm.VocabularyError, "at most 2,147,483,646", lambda: fm.Vocabulary([b"a"], 0, size=2**40)),
@@ -153,7 +154,7 @@ BAD = {
     "index beyond": (
         fm.VocabularyError,
         "token id 12, beyond the 10 ",
-        lambda: from_index(fm.Vocabulary([], 9), token=12),
+        lambda: from_index(fm.Vocabulary([], 9, size=10), token=12),
     ),
     "index with another EOS": (
         fm.VocabularyError,
@@ -335,9 +336,10 @@ def test_nothing_is_changed_by_a_refused_call():
 
 def test_what_looks_odd_and_is_right():
     """The border of the refused: these work."""
-    assert fm.Vocabulary([b"a"], np.int64(5)).size == 6
+    assert fm.Vocabulary([b"a"], np.int64(5), size=6).size == 6
     assert fm.Vocabulary([b"a", None], np.array([1])).eos_token_ids == (1,)
     assert fm.Vocabulary((), 0).tokens == [None]
+    assert from_regex("cc", [None, b"a"]).distance(3) == -1  # nothing can be spelled: EOS alone, as in DEAD
     assert fm.Constraint.from_choices(iter(["a", "a", ""]), V).is_final(3)
     assert from_regex("a", max_states=float("inf"), max_bytes=1e9, max_seconds=np.int64(9)).is_final(3) is False
     assert fm.Constraint.from_choices({"a": 1, "b": 2}, V).num_states == 5

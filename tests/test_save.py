@@ -81,11 +81,7 @@ def test_errors_name_the_file_that_was_given(con, saved, small, tmp_path):
         fm.Constraint.load(tmp_path / "con.py", small.vocabulary)
     with pytest.raises(fm.VocabularyError, match=r"other\.fastmask: .*made for a vocabulary"):
         load(saved, fm.Vocabulary(small.tokens, small.eos, size=small.vocabulary.size + 1), tmp_path / "other.fastmask")
-    for place, error in (
-        (tmp_path, OSError),
-        (tmp_path / "none" / "file", FileNotFoundError),
-        (tmp_path.root, OSError),
-    ):
+    for place, error in ((tmp_path, OSError), (tmp_path / "none" / "file", FileNotFoundError)):
         with pytest.raises(error) as caught:
             con.save(place)
         assert str(caught.value.filename) == str(place)

@@ -102,9 +102,12 @@ def test_logits_wider_than_the_tokens():
     assert con.walk([[0, 69, 0]]).tolist() == [[con.initial_state, fm.DEAD, fm.DEAD]]
 
 
-def test_an_eos_id_beyond_the_tokens_widens_the_vocabulary():
-    vocabulary = fm.Vocabulary([b"a"], eos_token_id=40)
-    assert (vocabulary.size, vocabulary.tokens[40]) == (41, None)
+def test_eos_ids_directly_behind_the_tokens_widen_the_vocabulary():
+    vocabulary = fm.Vocabulary([b"a"], eos_token_id=[2, 1, 0])
+    assert (vocabulary.size, vocabulary.tokens) == (3, [None, None, None])
+    with pytest.raises(fm.VocabularyError, match="EOS id 3 lies beyond the 1 tokens"):
+        fm.Vocabulary([b"a"], eos_token_id=[1, 3])
+    assert fm.Vocabulary([b"a"], eos_token_id=[1, 3], size=4).size == 4
 
 
 def test_size_and_eos_override_the_tokenizer_s(bpe):

@@ -31,11 +31,11 @@ class Vocabulary:
             An empty token is allowed wherever text is and changes nothing.
         eos_token_id: the id, or ids, that end a text. They are never text, whatever their bytes.
         size: the width of the logits, at least ``len(tokens)``; columns beyond the tokens are never allowed.
-            ``None``: just wide enough.
+            ``None``: the tokens, and the EOS ids directly behind them.
 
     Raises:
-        VocabularyError: no EOS id, an EOS id outside the vocabulary, or a ``size`` below the number of tokens or
-            beyond int32.
+        VocabularyError: no EOS id, an EOS id outside the vocabulary or, without ``size``, beyond a gap behind the
+            tokens, or a ``size`` below the number of tokens or beyond int32.
         InputTypeError: ``tokens`` that are no list, a token that is neither bytes nor ``None``, an id or a ``size``
             that is not an integer.
     """
@@ -83,7 +83,8 @@ class Vocabulary:
 
     def _set(self, tokens: TokenBytes, eos_token_id: int | Iterable[int] | None, size: int | None) -> None:
         eos_ids = _eos_ids(eos_token_id)
-        needed = max(len(tokens), max(eos_ids) + 1 if size is None else 0)
+        behind = [eos for eos in eos_ids if eos >= len(tokens)]
+        needed = len(tokens) + (len(behind) if size is None else 0)
         self._size = needed if size is None else integer(size, "size")
         if self._size > _MAX_SIZE:
             raise VocabularyError(f"a vocabulary has at most {_MAX_SIZE:,} ids, got size {self._size:,}")
@@ -92,6 +93,11 @@ class Vocabulary:
                 f"size={self._size:,} is too small: the width of the model's logits must cover all {needed:,} tokens"
             )
         outside = [eos for eos in eos_ids if not 0 <= eos < self._size]
+        if outside and size is None and outside[0] > 0:
+            raise VocabularyError(
+                f"EOS id {outside[0]:,} lies beyond the {len(tokens):,} tokens, and not directly behind them; pass"
+                " size=…, the width of the model's logits, if there are ids between that are no tokens"
+            )
         if outside:
             raise VocabularyError(f"EOS id {outside[0]} lies outside 0 … {self._size - 1}, the vocabulary")
         self._token_bytes = tokens
