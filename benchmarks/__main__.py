@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from datetime import datetime
@@ -59,16 +60,27 @@ def main(
     unknown = [name for name in names or [] if name not in GROUPS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(GROUPS)}")
+    path = _writable(out or Path("runs", "benchmarks", f"{datetime.now():%Y-%m-%d-%H%M%S}.json"))
     console = Console(width=None if sys.stdout.isatty() else 160)
     report = Report(Settings.for_correctness() if quick else Settings())
     for name in names or GROUPS:
         begin = time.perf_counter()
         GROUPS[name](report)
+        report.write(path)  # each group's, for the next one may take an hour and be broken off
         console.print(f"{name}: {time.perf_counter() - begin:.0f} s")
     show(report, console)
-    path = out or Path("runs", "benchmarks", f"{datetime.now():%Y-%m-%d-%H%M%S}.json")
-    report.write(path)
     print(path)
+
+
+def _writable(path: Path) -> Path:
+    """The file of results, if it can be written: not to be found out when all is measured."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"{path.parent} cannot be made a folder: {error.strerror}") from None
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise typer.BadParameter(f"{path} cannot be written: name a file in a folder that you may write to")
+    return path
 
 
 if __name__ == "__main__":  # processes that compile schemas import this file too

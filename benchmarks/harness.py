@@ -21,6 +21,7 @@ from pathlib import Path
 
 import fastmask as fm
 from benchmarks.targets import TARGETS
+from fastmask.whole_file import write_whole
 
 PACKAGES = (
     *("fastmask", "outlines_core", "outlines", "xgrammar", "llguidance", "lm-format-enforcer", "liger_kernel"),
@@ -212,7 +213,7 @@ class Report:
             "measurements": [asdict(measurement) for measurement in self.measurements],
             "notes": self.notes,
         }
-        path.write_text(json.dumps(_rounded(record), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, f"{json.dumps(_rounded(record), ensure_ascii=False, indent=1)}\n".encode())
 
 
 def _rounded(value: object) -> object:

@@ -35,6 +35,16 @@ def test_quick_run_checks_every_group_and_writes_what_it_saw(tmp_path):
     assert any("JSONSchemaBench" in note for note in seen["notes"]), "what was left out must be said"
 
 
+@pytest.mark.parametrize("out", ["file/results.json", "."])
+def test_results_that_could_not_be_written_are_refused_before_anything_is_measured(tmp_path, out):
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "benchmarks", "walk", "--out", str(tmp_path / out)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    assert "walk:" not in result.stdout
+    assert "cannot" in result.stderr  # in a box, whose edge may stand between any two words
+
+
 def test_unknown_group_is_refused():
     command = [sys.executable, "-m", "benchmarks", "wlak"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -389,3 +389,37 @@ def test_a_run_with_paths_as_they_were_given_goes_on(written, schema, tmp_path, 
     assert again.numbers() == numbers
     with pytest.raises(TrainingError, match="settings: seed was 0, is now 1"):
         prepare.prepare(tmp_path / "run", **asked, seed=1)
+
+
+# --- what a disk or another program has damaged --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"models": {}}', "\udcff"])
+def test_numbers_that_are_damaged_are_named(written, schema, tmp_path, content):
+    prepare.prepare(tmp_path, jsonl=[written(RIGHT)], schema=schema)
+    (tmp_path / "numbers.json").write_bytes(content.encode(errors="surrogateescape"))
+    for opened in (open_run, lambda run: prepare.prepare(run, jsonl=[written(RIGHT)], schema=schema)):
+        with pytest.raises(TrainingError, match=r"numbers.json is damaged: .*delete it and prepare the run anew"):
+            opened(tmp_path)
+
+
+def test_a_model_that_is_damaged_is_named(written, schema, tmp_path):
+    run = prepare.prepare(tmp_path, jsonl=[written(RIGHT)], schema=schema)
+    teacher.main(tmp_path, steps=1, layers=1, width=32)
+    (tmp_path / "teacher" / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(TrainingError, match=r"no causal language model can be loaded from .*teacher"):
+        run.load("teacher")
+
+
+def test_sentences_to_label_end_at_ends_of_lines_alone(written, schema, tmp_path, monkeypatch):
+    prepare.prepare(tmp_path, jsonl=[written(RIGHT)], schema=schema)
+    teacher.main(tmp_path, steps=1, layers=1, width=32)
+    texts = tmp_path / "texts.txt"
+    texts.write_bytes("\ufeffone\u2028still one\r\n\n two\x85\n".encode())
+    asked = []
+    monkeypatch.setattr(label, "label", lambda run, model, texts, out, **_: asked.extend(texts) or Counter())
+    label.main(tmp_path, out=tmp_path / "answers.jsonl", inputs=texts)
+    assert asked == ["one\u2028still one", " two\x85"]
+    texts.write_bytes(b"caf\xe9")
+    with pytest.raises(TrainingError, match=r"texts.txt cannot be read as UTF-8 text"):
+        label.main(tmp_path, out=tmp_path / "answers.jsonl", inputs=texts)

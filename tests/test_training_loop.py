@@ -226,6 +226,16 @@ def test_a_checkpoint_of_another_configuration_is_refused(stopped, options, chan
     assert [path.name for path in (stopped / "student.checkpoint").iterdir()] == ["4"]
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "streams_0.pt", "configuration.json"])
+def test_a_checkpoint_that_is_damaged_is_named_and_kept(stopped, name):
+    (stopped / "student.checkpoint" / "4" / name).write_bytes(b"{")
+    with pytest.raises(
+        TrainingError, match=r"student.checkpoint.4.* (cannot be read|is damaged): .*--restart begins anew"
+    ):
+        stage("student", stopped)
+    assert [path.name for path in (stopped / "student.checkpoint").iterdir()] == ["4"]
+
+
 def test_without_checkpoints_those_of_another_training_are_left_alone(stopped):
     stage("student", stopped, penalty=2.0, checkpoint_every=0)
     assert [path.name for path in (stopped / "student.checkpoint").iterdir()] == ["4"]

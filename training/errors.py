@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from safetensors import SafetensorError
+
 from fastmask.errors import FastmaskError
 
 
@@ -28,8 +30,8 @@ class StoppedError(FastmaskError, RuntimeError):
 
 @contextmanager
 def loading(what: str, name: str) -> Iterator[None]:
-    """A wrong name, a wrong path and a missing network all come out of transformers as OSError or ValueError."""
+    """Wrong names and paths, a missing network and damaged weights all come out of transformers as one of these."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise TrainingError(f"no {what} can be loaded from {name!r}: {error}") from error

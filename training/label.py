@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from fastmask.canonical import spelling
 from training.data.examples import Example, prompt_of, require_room
-from training.data.records import read_jsonl, read_rows
+from training.data.records import read_jsonl, read_rows, read_text
 from training.data.sift import sift
 from training.distillation.instruction import Instruction, instruction_of
 from training.errors import TrainingError
@@ -153,7 +153,8 @@ def main(
     """Let a teacher answer sentences under the constraint."""
     opened = open_run(run)
     instruction = instruction_of(opened, prompt, chat=chat)
-    texts = inputs.read_text(encoding="utf-8").splitlines() if inputs else [record.text for record in opened.records]
+    # Not splitlines: a text may hold what Python would take for the end of a line.
+    texts = read_text(inputs).split("\n") if inputs else [record.text for record in opened.records]
     texts = [text for text in texts if text.strip()]
     model = opened.load(teacher, dtype=dtype, device_map=device_map)
     verdicts = label(opened, model, texts, out, greedy=greedy, instruction=instruction)

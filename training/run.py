@@ -27,6 +27,7 @@ from training.schema import TAGGING
 
 HELD_OUT_SHARE = 0.15  # of the records, where no held-out file is given
 NUMBERS = "numbers.json"  # in the run's folder: the settings, and all that was measured
+DAMAGED = "bring it back from a copy, or delete it and prepare the run anew"
 LEFT_OUT = "left_out.jsonl"  # in the run's folder: what cannot be learnt from, and why
 TOKENS_PER_BATCH = 768  # with padding; small models learn more from many small steps than from few large ones
 
@@ -108,7 +109,10 @@ class Run:
         try:
             model = load_model(source, dtype=dtype, device_map=device_map)
         except TrainingError as error:
-            held = ", ".join(self.numbers()["models"]) or "none yet"
+            held = (
+                ", ".join(self.numbers()["models"])
+                or f"none yet; for a teacher: python -m training.teacher {self.folder}"
+            )
             raise TrainingError(f"{error}\n(models of {self.folder}: {held})") from error
         missing = self.vocab.tokens[logit_width(model.config) :]
         # Such as the token for padding that `prepare` adds. Tokens of text cannot be made up.
@@ -208,11 +212,18 @@ def read_numbers(folder: Path) -> dict:
     """What a run's `numbers.json` holds.
 
     Raises:
-        TrainingError: there is no run in this folder.
+        TrainingError: there is no run in this folder, or its numbers are damaged.
     """
-    if not (folder / NUMBERS).exists():
+    path = folder / NUMBERS
+    if not path.exists():
         raise TrainingError(f"{folder} holds no run; begin one with: python -m training.prepare --out {folder}")
-    return read_json(folder / NUMBERS)
+    try:
+        numbers = read_json(path)
+    except ValueError as error:  # of JSON, and of UTF-8, too
+        raise TrainingError(f"{path} is damaged: {error}; {DAMAGED}") from error
+    if not (isinstance(numbers, dict) and {"settings", "models"} <= numbers.keys()):
+        raise TrainingError(f"{path} is damaged: there are no settings and models in it; {DAMAGED}")
+    return numbers
 
 
 def read_json(path: Path) -> Any:

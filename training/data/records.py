@@ -56,6 +56,18 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, row
 
 
+def read_text(path: Path) -> str:
+    """A file of text.
+
+    Raises:
+        TrainingError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path} cannot be read as UTF-8 text: {error}") from error
+
+
 def _record(path: Path, number: int, row: dict[str, Any]) -> Record:
     if not isinstance(row.get("input"), str) or "answer" not in row:
         raise _bad(path, number, row)

@@ -22,6 +22,7 @@ import fastmask as fm
 from fastmask.canonical import spelling
 from fastmask.cli.loading import load_schema
 from training.data.examples import NO_WORD, Batch, Example
+from training.data.records import read_text
 from training.errors import TrainingError
 from training.learning.models import context_length, position_ids
 from training.run import Run
@@ -128,7 +129,7 @@ def instruction_of(run: Run, prompt: str | None, *, chat: bool = False) -> Instr
         if chat:
             raise TrainingError("--chat is about how the teacher is given its --prompt: give that, too")
         return None
-    text = Path(prompt).read_text(encoding="utf-8") if os.path.isfile(prompt) else prompt  # a text may be no valid path
+    text = read_text(Path(prompt)) if os.path.isfile(prompt) else prompt  # a text may be no valid path
     model = load_schema(run.settings.schema)
     schema = to_json(json.loads(model) if isinstance(model, str) else model.model_json_schema())
     side = "left" if run.tokenizer.padding_side == "left" else "right"  # as the model is used to

@@ -54,18 +54,23 @@ class Checkpoints:
         """Puts everything back to where the newest checkpoint was written, if there is one.
 
         Raises:
-            TrainingError: it is of another configuration.
+            TrainingError: it is of another configuration, or damaged.
         """
         newest = self.newest()
         if newest is None:
             return
-        if changes := differences(read_json(newest / CONFIGURATION), self.configuration):
+        if changes := differences(_configuration(newest), self.configuration):
             raise TrainingError(
                 f"{self.folder} holds step {newest.name} of another training: {'; '.join(changes)}. Give the options of"
                 " then to go on with it, another name to keep both, or --restart to throw it away and begin anew"
             )
-        accelerator.load_state(str(newest))
-        states = torch.load(newest / _streams_of_this_process(), weights_only=True)
+        try:
+            accelerator.load_state(str(newest))
+            states = torch.load(newest / _streams_of_this_process(), weights_only=True)
+        except Exception as error:  # each of the libraries that read a part of it has its own, with advice of its own
+            raise TrainingError(
+                f"{newest} cannot be read: {type(error).__name__}. If it is damaged, --restart begins anew"
+            ) from error
         for stream, state in zip(streams, states, strict=True):
             stream.load_state_dict(state)
 
@@ -74,6 +79,13 @@ class Checkpoints:
         while newest := self.newest():
             shutil.rmtree(newest.replace(newest.with_suffix(".part")))
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _configuration(checkpoint: Path) -> dict:
+    try:
+        return read_json(checkpoint / CONFIGURATION)
+    except ValueError as error:
+        raise TrainingError(f"{checkpoint / CONFIGURATION} is damaged: {error}; --restart begins anew") from error
 
 
 def _streams_of_this_process() -> str:
