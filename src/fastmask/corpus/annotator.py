@@ -12,7 +12,7 @@ import pyarrow as pa
 import fastmask
 from fastmask import _core
 from fastmask.constraint import Constraint
-from fastmask.corpus.columns import ADDED, Columns, Encoded, encode
+from fastmask.corpus.columns import ADDED, Columns, Encoded, encode, require_columns
 from fastmask.corpus.constraints import Constraints
 from fastmask.corpus.lists import lists_of
 from fastmask.corpus.tokenising import tokenizer_fingerprint
@@ -117,7 +117,7 @@ class Annotator:
             raise InputTypeError(
                 f"expected a pyarrow.Table, got {type(table).__name__}: ask for batches in the format of Arrow"
             )
-        self.columns.require(table.schema)
+        require_columns(table.schema, self.columns)
         replaced = self._replaced(table)
         clashing = [name for name in self._added if name in table.column_names and name not in replaced]
         if clashing:

@@ -19,7 +19,7 @@ from fastmask.errors import InputError, InputTypeError
 from fastmask.rows import After, integer, token_rows
 from fastmask.vocabulary import Vocabulary
 
-__all__ = ["ADDED", "Columns", "Encoded", "encode"]
+__all__ = ["ADDED", "Columns", "Encoded", "encode", "require_columns"]
 
 ADDED = ("input_ids", "start", "states", "verdict", "error_token", "error")
 """The columns that are added, in this order; with a schema for each record ``constraint`` too."""
@@ -79,28 +79,6 @@ class Columns:
         """Is there text, whose tokens a tokenizer must tell?"""
         return self.tokens is None
 
-    def require(self, schema: pa.Schema) -> None:
-        """Look at columns before their records.
-
-        Raises:
-            InputError: a column that is not there.
-            InputTypeError: a column of text that holds something else, or one of indices.
-        """
-        start = self.start if isinstance(self.start, str) else None
-        for name in self.tokens, self.text, self.answer, self.prompt, start, self.schema, self.error:
-            if name is not None and name not in schema.names:
-                others = ", ".join(repr(other) for other in schema.names if other != self.error)
-                raise InputError(f"the corpus has no column {name!r}; it has {others or 'none'}")
-        schemas = "schemas as JSON text, or their names"
-        for name, held in (self.text, "text"), (self.answer, "text"), (self.prompt, "text"), (self.schema, schemas):
-            if name is not None and not _is_text(kind := schema.field(name).type):
-                raise InputTypeError(
-                    f"column {name!r} must hold {held}, got {kind}; what else JSON has becomes text by"
-                    f" json.dumps(value, ensure_ascii=False), as columns={{{name!r}: pa.string()}} does reading JSONL"
-                )
-        if start is not None and not pa.types.is_integer(kind := schema.field(start).type):
-            raise InputTypeError(f"column {start!r} must hold integers, got {kind}")
-
 
 def _is_text(kind: pa.DataType) -> bool:
     """Also where it is text behind an extension or a dictionary; a column of nothing but nulls may become text yet."""
@@ -116,6 +94,34 @@ def _ids(given: Any, name: str) -> tuple[int, ...]:
     return tuple(integer(token_id, f"{name}: a token id") for token_id in given)
 
 
+def require_columns(schema: pa.Schema, columns: Columns) -> None:
+    """Look at columns before their records.
+
+    Raises:
+        InputError: a column that is not there.
+        InputTypeError: a column of text that holds something else, or one of indices.
+    """
+    start = columns.start if isinstance(columns.start, str) else None
+    for name in columns.tokens, columns.text, columns.answer, columns.prompt, start, columns.schema, columns.error:
+        if name is not None and name not in schema.names:
+            others = ", ".join(repr(other) for other in schema.names if other != columns.error)
+            raise InputError(f"the corpus has no column {name!r}; it has {others or 'none'}")
+    schemas = "schemas as JSON text, or their names"
+    for name, held in (
+        (columns.text, "text"),
+        (columns.answer, "text"),
+        (columns.prompt, "text"),
+        (columns.schema, schemas),
+    ):
+        if name is not None and not _is_text(kind := schema.field(name).type):
+            raise InputTypeError(
+                f"column {name!r} must hold {held}, got {kind}; what else JSON has becomes text by"
+                f" json.dumps(value, ensure_ascii=False), as columns={{{name!r}: pa.string()}} does reading JSONL"
+            )
+    if start is not None and not pa.types.is_integer(kind := schema.field(start).type):
+        raise InputTypeError(f"column {start!r} must hold integers, got {kind}")
+
+
 @dataclass
 class Encoded:
     """The records of a batch as rows of token ids."""
@@ -126,7 +132,7 @@ class Encoded:
 
 
 def encode(batch: pa.RecordBatch, columns: Columns, tokenizer: Any, vocabulary: Vocabulary) -> Encoded:
-    """The token ids of a batch that has the columns: see :meth:`Columns.require`.
+    """The token ids of a batch that has the columns: see :func:`require_columns`.
 
     Raises:
         InputTypeError: a column of tokens that holds no lists of integers.
