@@ -362,7 +362,7 @@ def test_arguments_that_do_not_go_together():
 # ---- a schema for each record ---------------------------------------------------------------------------------------
 
 FLAG, DIGITS = '{"type": "boolean"}', '{"type": "integer"}'
-BAD = {"not json": "not JSON", "[" * 100_000: "nested too deeply", "[]": "an object or a boolean", '{"type": 3}': ""}
+BAD = {"not json": "not JSON", "[" * 100_000: "nested too deeply", "[]": "a JSON object or a boolean", '{"type": 3}': ""}
 
 
 @pytest.fixture(scope="module")
@@ -424,7 +424,7 @@ def test_a_name_that_no_schema_has_is_told_those_that_there_are(words):
         fm.SchemaError, match=r"'digit' is not JSON, nor the name of a schema; those are 'flag', 'digits'$"
     ):
         known.of("digit")
-    with pytest.raises(fm.SchemaError, match="the schema's text is not JSON"):
+    with pytest.raises(fm.SchemaError, match="the schema is not JSON"):
         known.of('{"type":')
     many = Constraints(words, {f"n{number}": FLAG for number in range(21)})
     with pytest.raises(fm.SchemaError, match=r"'n18', 'n19' …$"):
