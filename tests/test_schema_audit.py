@@ -375,6 +375,7 @@ REFUSED = [
     # schema that the translation refuses, the place of the fault, words of what is said about it
     ({"properties": {"a": {"type": "strng"}}}, "/properties/a/type", "'strng' is no type.*'string'"),
     ({"type": ["null", 3]}, "/type", "3 is no type"),
+    ({"type": [["null"]]}, "/type", "is no type"),
     (ARRAY | {"items": {"type": 3}}, "/items/type", "a string or an array of strings, got 3"),
     ({"anyOf": [{}, False]}, "/anyOf/1", "an object here, got false"),
     (True, "", "an object here, got true"),

@@ -30,14 +30,15 @@ def refusal(node: object, root: Schema) -> tuple[str, str] | None:
 def _refused_type(node: Schema) -> tuple[str, str] | None:
     names = node["type"] if isinstance(node["type"], list) else [node["type"]]
     for name in names:
-        if name not in TYPES:
+        if not isinstance(name, str) or name not in TYPES:
             close = get_close_matches(str(name), TYPES, 1)
             return "type", f"{name!r} is no type of JSON Schema" + (f": did you mean {close[0]!r}?" if close else "")
-    for low, high in (("minLength", "maxLength"), ("minItems", "maxItems"), ("minProperties", "maxProperties")):
-        if count(node, low) and count(node, high) and node[low] > node[high]:
-            return low, f"it is more than {high}"
+    if not kinds_of_type(node["type"]) & STRING:
+        return None
+    if count(node, "minLength") and count(node, "maxLength") and node["minLength"] > node["maxLength"]:
+        return "minLength", "it is more than maxLength"
     name = node.get("format")
-    read = kinds_of_type(node["type"]) & STRING and no_length(node) and not isinstance(node.get("pattern"), str)
+    read = no_length(node) and not isinstance(node.get("pattern"), str)
     if read and isinstance(name, str) and name not in FORMATS:
         return "format", f"{name!r} is not known to the translation: leave it out, or write a pattern in its place"
     return None

@@ -27,7 +27,7 @@ def schema_text(schema: Any) -> str:
     elif not isinstance(schema, (dict, bool)):
         schema = _pydantic_schema(schema)
     if not isinstance(schema, (dict, bool)):
-        raise SchemaError(f"{what} must be a JSON object or a boolean, got {json.dumps(schema)[:80]}")
+        raise SchemaError(f"{what} is not a schema, which is an object or a boolean: {json.dumps(schema)[:80]}")
     try:
         return json.dumps(schema, ensure_ascii=False)
     except (TypeError, ValueError) as error:
