@@ -126,7 +126,7 @@ BROKEN = {
     b"17": "expected a JSON object, found 17",
     b'{"a": 1, "a": 2}': "the key 'a' stands twice",
     b'{"t": "\xff"}': "expected UTF-8, found byte(s) ff behind byte 7",
-    b'{"t": "\\ud800"}': "surrogates not allowed",
+    b'{"t": "\\ud800"}': "expected text, found half of a surrogate pair",
     b'{"a": 1.5}': "a should be int64, found a fraction",
     b'{"a": 1.0}': "a should be int64, found a fraction",
     b'{"a": true}': "a should be int64, found true or false",
@@ -602,3 +602,9 @@ def test_memory_does_not_grow_with_ten_million_records(tmp_path):
     read, grown = growth(large_jsonl(tmp_path / "a.jsonl", 10_000_000))
     assert read == 10_000_000
     assert grown < 100_000
+
+
+def test_half_of_a_surrogate_pair_is_named_with_what_stands_before_it(tmp_path):
+    path = written(tmp_path / "a.jsonl", b'{"t": "good"}\n{"t": "a name \\ud83e"}')
+    [kept] = [row["error"] for row in rows(path, on_error="keep") if row["error"]]
+    assert kept == r"expected text, found half of a surrogate pair, '\ud83e', behind 'a name '"

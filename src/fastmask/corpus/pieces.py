@@ -72,4 +72,7 @@ def build(make: Callable[[Any], pa.Table], rows: Any, schema: pa.Schema) -> tupl
 
 
 def _one_line(error: Exception) -> str:
+    if isinstance(error, UnicodeEncodeError):  # what JSON's escapes can say, and UTF-8 cannot
+        half, before = error.object[error.start], error.object[max(0, error.start - 20) : error.start]
+        return f"expected text, found half of a surrogate pair, {half!a}, behind {before!r}"
     return " ".join(str(error).split()) or type(error).__name__
