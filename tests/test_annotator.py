@@ -362,7 +362,12 @@ def test_arguments_that_do_not_go_together():
 # ---- a schema for each record ---------------------------------------------------------------------------------------
 
 FLAG, DIGITS = '{"type": "boolean"}', '{"type": "integer"}'
-BAD = {"not json": "not JSON", "[" * 100_000: "nested too deeply", "[]": "a JSON object or a boolean", '{"type": 3}': ""}
+BAD = {
+    "not json": "not JSON",
+    "[" * 100_000: "nested too deeply",
+    "[]": "a JSON object or a boolean",
+    '{"type": 3}': "",
+}
 
 
 @pytest.fixture(scope="module")

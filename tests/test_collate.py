@@ -216,7 +216,7 @@ def test_a_trainer_that_drops_the_columns_is_refused(bpe, tmp_path):
 
 
 def test_what_is_no_constraint_and_no_padding():
-    with pytest.raises(fm.InputTypeError, match="con must be a fastmask.Constraint, got Vocabulary"):
+    with pytest.raises(fm.InputTypeError, match=r"con must be a fastmask\.Constraint, got Vocabulary"):
         ConstraintCollator(CON.vocabulary)
     for outside in (-1, CON.vocab_size):
         with pytest.raises(fm.TokenRangeError, match=f"pad_token_id {outside} lies outside 0 … 6"):
