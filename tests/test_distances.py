@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 import fastmask as fm
 from tests.cases import SCHEMAS
 from tests.compare import outlines_vocabulary
+from tests.interruption import interrupted_after
 from tests.test_random_vocabularies import vocabularies
 from tests.test_transitions import CASES, one_step
 
@@ -127,21 +127,10 @@ def test_distances_are_found_once_and_not_carried(small):
     assert not found[0].to_end.flags.writeable
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
 def test_a_long_search_can_be_interrupted(synthetic):
     con = fm.Constraint.from_regex("[a-z]{400000}", synthetic.vocabulary, max_states=10**6)
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            con.distance(con.initial_state)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with interrupted_after(0.05):
+        con.distance(con.initial_state)
     assert con.walk([[ord("a")]])[0, -1] > con.initial_state
 
 

@@ -6,7 +6,6 @@ outlines-core reads a pattern as a search for its first choice, and version 0.2.
 
 import itertools
 import re
-import signal
 import subprocess
 import sys
 from collections import deque
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 
 from fastmask import _core
 from fastmask.errors import CompileLimitError, RegexError
+from tests.interruption import interrupted_after
 from tests.regex_dialect import dialect
 from tests.regex_strategies import LOOKS, NARROW, PLAIN, RICH, patterns
 
@@ -265,20 +265,8 @@ def test_each_limit_says_what_was_reached_and_its_own_name(limits, figure):
 
 
 def test_compiling_can_be_interrupted():
-    class Interrupted(Exception):
-        pass
-
-    def interrupt(signum, frame):
-        raise Interrupted
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
-    try:
-        with pytest.raises(Interrupted):
-            compiled(r"(a{1,1000}){1,1000}")
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with interrupted_after(0.2):
+        compiled(r"(a{1,1000}){1,1000}")
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell a process's peak")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,6 +14,7 @@ import fastmask as fm
 from fastmask.transitions import Transitions
 from tests.cases import AFFECTED_BY_OUTLINES_MATCH_DELAY, READ_AS_FIRST_CHOICE_BY_OUTLINES, REGEXES, SCHEMAS
 from tests.compare import outlines_vocabulary
+from tests.interruption import interrupted_after
 from tests.test_random_vocabularies import vocabularies
 
 CASES = REGEXES + AFFECTED_BY_OUTLINES_MATCH_DELAY + READ_AS_FIRST_CHOICE_BY_OUTLINES
@@ -127,19 +127,8 @@ def test_a_table_beyond_its_budget_is_refused(small):
         con().transitions(1.5)
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
 def test_a_long_table_can_be_interrupted(synthetic):
     con = fm.Constraint.from_regex("[a-z]{0,200000}", synthetic.vocabulary, max_states=10**6)
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            con.transitions(2**50)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with interrupted_after(0.2):
+        con.transitions(2**50)
     assert con.walk([[ord("a")]])[0, -1] > con.initial_state
