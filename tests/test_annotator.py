@@ -365,7 +365,7 @@ FLAG, DIGITS = '{"type": "boolean"}', '{"type": "integer"}'
 BAD = {
     "not json": "not JSON",
     "[" * 100_000: "nested too deeply",
-    "[]": "a JSON object or a boolean",
+    "[]": "an object or a boolean",
     '{"type": 3}': "",
 }
 
