@@ -9,6 +9,7 @@ from operator import attrgetter
 
 import pytest
 
+from fastmask.errors import MissingExtraError
 from tests.pages import ROOT
 from tools import public_api, reference
 
@@ -44,7 +45,10 @@ def test_the_told_arguments_are_those_that_python_sees(module):
     room, checked = pytest.importorskip(module), 0
     for path, arguments in re.findall(rf"\(#{module}\.([\w.]+)\)`\((.*?)\)` \|", told):
         if path.partition(".")[0] in room.__all__ and not path.endswith(("Error", "Warning")):
-            parameters = inspect.signature(attrgetter(path)(room)).parameters
+            try:
+                parameters = inspect.signature(attrgetter(path)(room)).parameters
+            except MissingExtraError:  # a part of a module may need more than the module
+                continue
             names = re.findall(r"(?:^|, )\**(\w+)", arguments)
             assert names == [name for name in parameters if name != "self"], path
             checked += 1
