@@ -109,11 +109,6 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
     assert fastmask("inspect", tmp_path / "s.json").returncode == 0
 
 
-def test_a_schema_that_is_no_text_is_named(tmp_path):
-    (tmp_path / "s.json").write_bytes(b"\xff{}")
-    assert_mistake(fastmask("inspect", tmp_path / "s.json"), "s.json cannot be read")
-
-
 @pytest.mark.parametrize("content", [None, "{", '{"x": 1}'])
 def test_a_tokenizer_that_is_none_is_named(tmp_path, content):
     pytest.importorskip("transformers")
@@ -123,6 +118,13 @@ def test_a_tokenizer_that_is_none_is_named(tmp_path, content):
         (folder / "tokenizer.json").write_text(content)
         (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     assert_mistake(fastmask("inspect", PERSON, "--tokenizer", folder), "no tokenizer could be loaded from")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"type": ', b"\xff{}"])
+def test_a_schema_s_file_that_is_no_json_is_named(tmp_path, content):
+    file = tmp_path / "half.json"
+    file.write_bytes(content)
+    assert_mistake(fastmask("inspect", file), f"the schema in {file} is not JSON: ")
 
 
 def test_a_place_that_cannot_be_written_is_named(corpus, tokenizer, tmp_path):

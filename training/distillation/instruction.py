@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import fastmask as fm
 from fastmask.canonical import spelling
 from fastmask.cli.loading import load_schema
+from fastmask.schema import schema_text
 from training.data.examples import NO_WORD, Batch, Example
 from training.data.records import read_text
 from training.errors import TrainingError
@@ -130,7 +131,6 @@ def instruction_of(run: Run, prompt: str | None, *, chat: bool = False) -> Instr
             raise TrainingError("--chat is about how the teacher is given its --prompt: give that, too")
         return None
     text = read_text(Path(prompt)) if os.path.isfile(prompt) else prompt  # a text may be no valid path
-    model = load_schema(run.settings.schema)
-    schema = to_json(json.loads(model) if isinstance(model, str) else model.model_json_schema())
+    schema = to_json(json.loads(schema_text(load_schema(run.settings.schema))))
     side = "left" if run.tokenizer.padding_side == "left" else "right"  # as the model is used to
     return Instruction(text, schema, run.tokenizer, run.vocab, chat, side)

@@ -18,16 +18,16 @@ __all__ = ["absolute_schema", "load_schema", "load_tokenizer", "load_vocabulary"
 
 
 def load_schema(given: str) -> Any:
-    """A file's text, a model named ``module:Name`` or ``path/to/file.py:Name``, or the text itself.
+    """What ``Constraint.from_schema`` takes, of a file's name, ``module:Name``, ``path/to/file.py:Name``, or a text.
 
     Raises:
-        InputError: it is none of these, the file cannot be read, or the model cannot be imported.
+        InputError: it is none of these, or the model cannot be imported.
     """
     if _is_text(given):
         return given
     path = Path(given)
     if path.is_file() and path.suffix != ".py":
-        return _read_text(path)
+        return path
     module, colon, name = given.rpartition(":")
     if not colon:
         raise InputError(
@@ -57,13 +57,6 @@ def _is_text(given: str) -> bool:
 
 def _names_model_of_file(given: str) -> bool:
     return given.rpartition(":")[0].endswith(".py")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a schema, which is UTF-8 text: {error}") from error
 
 
 def _import_module(name: str) -> ModuleType:
